@@ -1,0 +1,1 @@
+"""The `dengar` command: thin modules, one per group of commands."""

@@ -1,0 +1,59 @@
+"""Entry point of the `dengar` command: registers the commands and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from asr import __version__
+from asr.errors import DengarError
+from services.cli import output
+
+app = typer.Typer(
+    name="dengar",
+    help="Speech recognition for voice search that keeps learning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.console.print(f"dengar {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Speech recognition for voice search that keeps learning."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 2 bad input, 1 and 3 to 5 see `asr.errors`."""
+    try:
+        result = app(args=arguments, prog_name="dengar", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        output.fail(error.format_message())
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        output.fail("interrupted")
+        return 130
+    except DengarError as error:
+        output.fail(str(error))
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def run() -> None:
+    """Console script."""
+    sys.exit(main())
