@@ -1,0 +1,1 @@
+"""The speech server: gRPC in front of `asr.recognize`."""
