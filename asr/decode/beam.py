@@ -1,0 +1,142 @@
+"""CTC prefix beam search with an n-gram over words and an open vocabulary.
+
+A word gets its language score when a separator ends it, or at the end of the audio. A word that the language model
+does not know may be spelled all the same, at a cost; it is charged as soon as no known word begins like the prefix,
+which changes no final score but keeps the beam for readings that can win.
+"""
+
+from __future__ import annotations
+
+import kenlm
+import numpy as np
+
+from asr.decode import search
+from asr.decode.lm import LanguageModel
+from asr.decode.types import DecoderConfig, Hypothesis, LogProbs, Tokens
+from asr.decode.words import Alignment, Reading, interim, rank, read
+
+_BLOCK_FRAMES = 256
+
+
+class BeamModel:
+    """What the streams of one decoder share: symbols as arrays and the vocabulary as a trie.
+
+    Attributes:
+        words_left_out: words of the language model that the symbols cannot spell and that can never be recognised.
+    """
+
+    def __init__(self, tokens: Tokens, config: DecoderConfig, lm: LanguageModel | None) -> None:
+        self.tokens, self.config, self.lm = tokens, config, lm
+        alphabet = {letter: index for index, letter in enumerate(sorted(set("".join(tokens.pieces))))}
+        self.separates = np.array(tokens.begins_word)
+        self.pieces = np.array([alphabet[letter] for piece in tokens.pieces for letter in piece], dtype=np.int32)
+        self.piece_ends = np.cumsum([0, *(len(piece) for piece in tokens.pieces)], dtype=np.int32)
+        words = lm.words if lm else ()
+        self.words = tuple(word for word in words if alphabet.keys() >= set(word))
+        self.words_left_out = len(words) - len(self.words)
+        letters = np.array([alphabet[letter] for letter in "".join(self.words)], dtype=np.int32)
+        offsets = np.cumsum([0, *(len(word) for word in self.words)], dtype=np.int64)
+        self.trie, self.trie_words = search.build_trie(letters, offsets, max(1, len(alphabet)))
+        self.advance = search.advance
+
+
+class BeamSearch:
+    """The search state of one stream."""
+
+    def __init__(self, model: BeamModel, frame_s: float) -> None:
+        self._model, self._frame_s = model, frame_s
+        width = model.config.beam_width
+        self._nodes = np.zeros(0, search.NODE)
+        self._records = np.zeros(0, search.RECORD)
+        self._slot = np.zeros(0, np.int64)
+        self._beam = np.zeros(width, search.BEAM)
+        self._wanted = np.zeros(width, np.int64)
+        self._sizes = np.array([1, 1, 0, 0], np.int64)
+        self._frames = 0
+        self._states: list[kenlm.State] = [model.lm.start()] if model.lm else []
+        self._reserve(1)
+        root = self._nodes[search.ROOT]
+        root["parent"] = root["token"] = root["child"] = root["sibling"] = -1
+        root["after"] = search.UNSCORED
+        only = self._beam[0]
+        only["record_b"] = only["record_n"] = only["last_b"] = only["last_n"] = -1
+        only["symbol"] = only["best_n"] = -np.inf
+
+    def accept(self, log_probs: LogProbs) -> None:
+        """Takes frames of shape (T, V)."""
+        for start in range(0, len(log_probs), _BLOCK_FRAMES):
+            self._advance(log_probs[start : start + _BLOCK_FRAMES])
+
+    def best(self) -> Hypothesis:
+        """The best prefix so far; an open last word has not got its score yet."""
+        return interim(self._read(0, float(self._beam[0]["total"])))
+
+    def finish(self, nbest: int) -> list[Hypothesis]:
+        """The best texts if the audio ended here."""
+        readings = []
+        for index in range(self._sizes[1]):
+            total = float(self._beam[index]["total"])
+            if self._model.lm:
+                node = self._nodes[self._beam[index]["node"]]
+                if node["open"] and node["after"] == search.UNSCORED:
+                    self._score_word(int(self._beam[index]["node"]))
+                state = node["after"] if node["open"] else node["state"]
+                total += float(node["gain"]) + self._model.config.lm_weight * self._model.lm.end(self._states[state])
+            readings.append(self._read(index, total))
+        return rank(readings, nbest)
+
+    def _advance(self, log_probs: LogProbs) -> None:
+        self._reserve(len(log_probs))
+        model, config = self._model, self._model.config
+        done = 0
+        while done < len(log_probs):
+            done += model.advance(
+                log_probs[done:], self._frames + done, self._nodes, self._beam, self._records, self._sizes,
+                self._wanted, self._slot, model.separates, model.pieces, model.piece_ends, model.trie,
+                config.token_prune_log, config.unknown_cost, model.lm is not None,
+            )  # fmt: skip
+            for node in self._wanted[: self._sizes[3]].tolist():
+                self._score_word(node)
+        self._frames += len(log_probs)
+
+    def _score_word(self, index: int) -> None:
+        """Fills in what ending the open word of a node gains, and the language model's state after it."""
+        model, config, node = self._model, self._model.config, self._nodes[index]
+        assert model.lm is not None
+        before = self._states[node["state"]]
+        place = int(node["trie"])
+        word = search.NO_WORD if place == search.OFF_LEXICON else int(model.trie_words[place])
+        if word == search.NO_WORD:
+            _, after = model.lm.score(before, "<unk>")
+            gain = 0.0 if place == search.OFF_LEXICON else -config.unknown_cost
+        else:
+            log_prob, after = model.lm.score(before, model.words[word])
+            gain = config.lm_weight * log_prob
+        node["gain"] = gain + config.word_bonus
+        node["after"] = len(self._states)
+        self._states.append(after)
+
+    def _read(self, index: int, score: float) -> Reading:
+        cell = self._beam[index]
+        end = "b" if cell["best_b"] >= cell["best_n"] else "n"
+        traced = search.trace(
+            self._nodes, self._records, cell["node"], cell[f"record_{end}"], cell[f"last_{end}"], cell[f"peak_{end}"]
+        )
+        return read(Alignment(*traced), self._model.tokens, self._frame_s, score)
+
+    def _reserve(self, frames: int) -> None:
+        """Makes room for what `frames` more can add at most."""
+        most = frames * len(self._beam)
+        self._nodes = _grown(self._nodes, int(self._sizes[0]) + most, 0)
+        self._records = _grown(self._records, int(self._sizes[2]) + most, 0)
+        self._slot = _grown(self._slot, len(self._nodes), -1)
+
+
+def _grown(array: search.Array, size: int, fill: int) -> search.Array:
+    if size <= len(array):
+        return array
+    larger = np.zeros(max(size, 2 * len(array)), array.dtype)
+    if fill:
+        larger[:] = fill
+    larger[: len(array)] = array
+    return larger

@@ -1,0 +1,108 @@
+"""The decoder: from the acoustic model's posteriors to words, in a stream."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from asr.decode.greedy import GreedySearch
+from asr.decode.lm import LanguageModel
+from asr.decode.types import DecoderConfig, Hypothesis, LogProbs, Tokens
+from asr.errors import ConfigError, InputError
+
+
+class Search(Protocol):
+    """One stream's search: greedy or beam."""
+
+    def accept(self, log_probs: LogProbs) -> None: ...  # noqa: D102
+    def best(self) -> Hypothesis: ...  # noqa: D102
+    def finish(self, nbest: int) -> list[Hypothesis]: ...  # noqa: D102
+
+
+class Decoder:
+    """What all streams share; immutable, so that threads may use one.
+
+    Args:
+        tokens: the symbols of the acoustic model.
+        config: settings.
+        frame_s: seconds from one frame of posteriors to the next.
+        lm: an n-gram over words; without it the beam sums alignments and nothing else.
+    """
+
+    def __init__(
+        self, tokens: Tokens, config: DecoderConfig, frame_s: float, lm: LanguageModel | None = None
+    ) -> None:
+        if not 0 < frame_s < 1:
+            raise ConfigError(f"decoder: frame_s = {frame_s!r} must be seconds between 0 and 1")
+        self.tokens, self.config, self.frame_s, self.lm = tokens, config, frame_s, lm
+        if config.kind == "beam":
+            from asr.decode.beam import BeamModel  # numba is slow to import, and greedy decoding does without
+
+            self._model = BeamModel(tokens, config, lm)
+
+    def stream(self) -> DecoderStream:
+        """A new stream at the start of its audio."""
+        if self.config.kind == "greedy":
+            return DecoderStream(self, GreedySearch(self.tokens, self.frame_s))
+        from asr.decode.beam import BeamSearch
+
+        return DecoderStream(self, BeamSearch(self._model, self.frame_s))
+
+    def decode(self, log_probs: LogProbs, nbest: int | None = None) -> list[Hypothesis]:
+        """Decodes one whole utterance of shape (T, V), best first."""
+        stream = self.stream()
+        stream.accept(log_probs)
+        return stream.finish(nbest)
+
+
+class DecoderStream:
+    """One utterance being decoded. However its frames are cut into calls, the results are the same to the bit."""
+
+    def __init__(self, decoder: Decoder, search: Search) -> None:
+        self._decoder, self._search = decoder, search
+        self._silent = np.array([not piece for piece in decoder.tokens.pieces])
+        self._silent_frames = 0
+        self._frames = 0
+
+    def accept(self, log_probs: LogProbs) -> None:
+        """Takes the next frames.
+
+        Args:
+            log_probs: (T, V) natural-log posteriors, float32; T may be 0.
+
+        Raises:
+            InputError: another shape, or values that are not log-posteriors (NaN, a frame without any mass).
+        """
+        log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
+        if log_probs.ndim != 2 or log_probs.shape[1] != len(self._decoder.tokens):
+            raise InputError(f"log_probs: shape {log_probs.shape} must be (frames, {len(self._decoder.tokens)} symbols)")
+        if not len(log_probs):
+            return
+        if not np.isfinite(log_probs.max(axis=1)).all():
+            raise InputError("log_probs: holds NaN or a frame without any probability; the acoustic model is broken")
+        self._frames += len(log_probs)
+        spoken = np.flatnonzero(~self._silent[log_probs.argmax(axis=1)])
+        if len(spoken):
+            self._silent_frames = len(log_probs) - 1 - int(spoken[-1])
+        else:
+            self._silent_frames += len(log_probs)
+        self._search.accept(log_probs)
+
+    def best(self) -> Hypothesis:
+        """The best reading so far, its last word perhaps incomplete."""
+        return self._search.best()
+
+    def finish(self, nbest: int | None = None) -> list[Hypothesis]:
+        """The best distinct texts, at least one, best first; the stream itself is left as it is."""
+        return self._search.finish(self._decoder.config.nbest if nbest is None else nbest)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds decoded so far."""
+        return self._frames * self._decoder.frame_s
+
+    @property
+    def trailing_silence_s(self) -> float:
+        """Seconds since the last frame whose best symbol is spoken; all of them if there was none."""
+        return self._silent_frames * self._decoder.frame_s
