@@ -14,6 +14,7 @@ import soundfile
 from matplotlib.figure import Figure
 
 from asr.audio import SAMPLE_RATE_HZ, Samples
+from asr.features import log_mel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def log_mel_png(samples: Samples) -> bytes:
     Returns:
         A PNG image.
     """
-    frames = _frames(samples)
+    frames = log_mel(samples)
     figure, axes = new_figure()
     extent = (0.0, max(len(samples) / SAMPLE_RATE_HZ, 0.01), 0.0, float(frames.shape[1]))
     axes.imshow(frames.T, origin="lower", aspect="auto", interpolation="nearest", cmap="magma", extent=extent)
@@ -80,8 +81,8 @@ def new_figure(width_in: float = _WIDTH_IN, height_in: float = _HEIGHT_IN) -> tu
     figure = Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
     axes.tick_params(labelsize=7)
-    axes.xaxis.label.set_size(8)
-    axes.yaxis.label.set_size(8)
+    axes.xaxis.label.set_fontsize(8)
+    axes.yaxis.label.set_fontsize(8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes
@@ -100,15 +101,3 @@ def _envelope(samples: Samples) -> tuple[Samples, Samples]:
         return np.zeros(1, np.float32), np.zeros(1, np.float32)
     starts = np.unique(np.linspace(0, len(samples), num=_ENVELOPE_COLUMNS, endpoint=False).astype(int))
     return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
-
-
-def _frames(samples: Samples) -> Samples:
-    try:
-        from asr.features import FeatureConfig, log_mel
-    except ImportError:
-        import librosa
-
-        padded = np.pad(samples, (0, max(0, 400 - len(samples))))
-        power = librosa.feature.melspectrogram(y=padded, sr=SAMPLE_RATE_HZ, n_fft=400, hop_length=160, n_mels=80)
-        return np.log10(np.maximum(power, 1e-8)).T.astype(np.float32)
-    return log_mel(samples, FeatureConfig())
