@@ -82,6 +82,7 @@ class Manifest:
 
 _FIELDS = {field.name for field in dataclasses.fields(Utterance)}
 _STRING_FIELDS = _FIELDS - {"duration", "augmentation"}
+_NUMBERS_ALLOWED = {"age", "id", "speaker"}
 
 
 def parse_line(line: str, where: str) -> Utterance:
@@ -103,6 +104,9 @@ def parse_line(line: str, where: str) -> Utterance:
     if missing:
         raise ManifestError(f"{where}: key {missing[0]!r} is missing")
     for key in _STRING_FIELDS & set(row):
+        # Toolkits write ages and speaker ids as numbers too.
+        if isinstance(row[key], int) and not isinstance(row[key], bool) and key in _NUMBERS_ALLOWED:
+            row[key] = str(row[key])
         if not isinstance(row[key], str):
             raise ManifestError(f"{where}: {key!r} must be a string, found {row[key]!r}")
     duration = row["duration"]

@@ -11,6 +11,7 @@ import typer
 from asr import __version__
 from asr.errors import DengarError
 from services.cli import output
+from services.cli.train import train
 
 app = typer.Typer(
     name="dengar",
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.command("train")(train)
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,3 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run() -> None:
     """Console script."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

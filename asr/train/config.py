@@ -1,0 +1,117 @@
+"""Configuration of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Literal
+
+from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from asr.model.config import ModelConfig
+
+_STRICT = ConfigDict(extra="forbid")
+CHARACTERS = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    """What is trained on.
+
+    Attributes:
+        train: manifests.
+        dev: manifests; their first `dev_utterances` (spread evenly) steer early stopping.
+        augment: YAML of `asr.augment.AugmentConfig`, or empty for none.
+        noise: folder of noise files for the augmentation, or empty.
+        rooms: folder of impulse responses for the augmentation, or empty.
+        batch_s: seconds of audio per batch, padding included.
+        max_s: longer utterances are left out and counted.
+        workers: processes that load and augment.
+    """
+
+    train: tuple[str, ...]
+    dev: tuple[str, ...]
+    augment: str = ""
+    noise: str = ""
+    rooms: str = ""
+    batch_s: PositiveFloat = 160.0
+    max_s: PositiveFloat = 20.0
+    dev_utterances: PositiveInt = 200
+    workers: NonNegativeInt = 1
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SpecAugmentConfig:
+    """SpecAugment (Park et al. 2019): masks in time and frequency, filled with the utterance's mean.
+
+    Attributes:
+        time_masks: number per utterance.
+        time_share: widest time mask as a share of the utterance.
+        time_frames: widest time mask in mel frames.
+        frequency_masks: number per utterance.
+        frequency_bands: widest frequency mask in mel bands.
+    """
+
+    time_masks: NonNegativeInt = 2
+    time_share: float = 0.1
+    time_frames: PositiveInt = 40
+    frequency_masks: NonNegativeInt = 2
+    frequency_bands: PositiveInt = 20
+
+
+@dataclass(frozen=True, config=_STRICT)
+class OptimizerConfig:
+    """AdamW with linear warm-up and linear decay.
+
+    Attributes:
+        lr: peak learning rate of the head.
+        encoder_lr: peak learning rate of the encoder.
+        final_share: learning rate at the end, as a share of the peak.
+        freeze_encoder_steps: steps in which only the head learns.
+        clip_norm: largest norm of the gradient.
+    """
+
+    lr: PositiveFloat = 1e-3
+    encoder_lr: PositiveFloat = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: PositiveInt = 100
+    final_share: float = 0.05
+    freeze_encoder_steps: NonNegativeInt = 0
+    clip_norm: PositiveFloat = 1.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainConfig:
+    """A training run; with the commit and the command it is all that reproduces one.
+
+    Attributes:
+        max_steps: where the schedule ends.
+        max_minutes: ends the schedule by the clock where that comes first; 0 for never. A run that the clock
+            ended is not reproducible to the step.
+        evaluate_every: steps between evaluations on dev, each of which writes a checkpoint.
+        patience: evaluations without a better dev loss before the run stops; 0 for never.
+        average: number of last checkpoints whose weights are averaged at the end.
+        chunk_frames: attention chunks, one drawn per batch.
+        random_start: share of utterances that start at a random position (``whisper``).
+        init_from: run folder or bundle whose weights the model starts from, or empty.
+        precision: ``bfloat16`` computes matrix products in bfloat16 and keeps float32 weights.
+        threads: of torch on the CPU; 0 leaves torch's default.
+    """
+
+    name: str
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tokens: tuple[str, ...] = CHARACTERS
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    seed: int = 1
+    max_steps: PositiveInt = 1000
+    max_minutes: float = 0.0
+    evaluate_every: PositiveInt = 100
+    patience: NonNegativeInt = 0
+    average: PositiveInt = 3
+    chunk_frames: tuple[PositiveInt, ...] = ()
+    random_start: float = 0.0
+    init_from: str = ""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: NonNegativeInt = 0

@@ -1,0 +1,79 @@
+"""From a configuration to a `Trainer`: reads the manifests, leaves out what cannot be used and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.corpus.manifest import AudioReader, read_manifest
+from asr.errors import TrainingError
+from asr.train.batches import Augment, Item
+from asr.train.config import TrainConfig
+from asr.train.loop import Progress, Trainer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trainer, and what was left out of its data."""
+
+    trainer: Trainer
+    problems: list[str]
+
+
+def prepare(
+    config: TrainConfig, folder: Path, *, report: Callable[[Progress], None] = lambda _: None, mlflow_uri: str = ""
+) -> Prepared:
+    """Reads the data of ``config`` and makes its trainer; what was left out is also written to ``problems.txt``.
+
+    Raises:
+        InputError: a manifest or configuration that cannot be used.
+        TrainingError: no utterance is left.
+    """
+    train, problems = read_items(config.data.train, config)
+    dev, dev_problems = read_items(config.data.dev, config)
+    problems += dev_problems
+    for name, items in (("data.train", train), ("data.dev", dev)):
+        if not items:
+            raise TrainingError(f"{name}: no utterance is left of {len(problems)}; see {folder / 'problems.txt'}")
+    step = max(1, len(dev) // config.data.dev_utterances)
+    trainer = Trainer(
+        config, folder, train, dev[::step], augment=_augment(config), report=report, mlflow_uri=mlflow_uri
+    )
+    (folder / "problems.txt").write_text("".join(line + "\n" for line in problems), encoding="utf-8")
+    return Prepared(trainer, problems)
+
+
+def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item], list[str]]:
+    """Utterances of the manifests whose text is within the tokens and whose length is within bounds."""
+    ids = {token: index for index, token in enumerate(config.tokens)}
+    items: list[Item] = []
+    problems: list[str] = []
+    for path in manifests:
+        manifest = read_manifest(path)
+        reader = AudioReader(manifest.root)
+        problems += [f"{problem.where}: {problem.reason}" for problem in manifest.problems]
+        for utterance in manifest.utterances:
+            name = reader.name(utterance)
+            unknown = sorted(set(utterance.text) - set(ids))
+            if not utterance.text:
+                problems.append(f"{name}: has no text")
+            elif unknown:
+                problems.append(f"{name}: text holds {unknown[0]!r}, which is no token; run dengar data ingest first")
+            elif utterance.duration > config.data.max_s:
+                problems.append(f"{name}: {utterance.duration:.1f} s is longer than max_s = {config.data.max_s:g}")
+            else:
+                items.append(Item(reader, utterance, tuple(ids[c] for c in utterance.text)))
+    return items, problems
+
+
+def _augment(config: TrainConfig) -> Augment | None:
+    if not config.data.augment:
+        return None
+    from asr.augment import AugmentConfig, Augmenter
+    from asr.config import load_config
+
+    noise = config.data.noise or None
+    rooms = config.data.rooms or None
+    augmenter = Augmenter(load_config(AugmentConfig, config.data.augment), config.seed, noise, rooms)
+    return augmenter.apply
