@@ -1,0 +1,22 @@
+"""Evaluation: error rates with intervals, slices, comparison of two models, reports."""
+
+from asr.evaluate.compare import Comparison, compare
+from asr.evaluate.evaluation import Evaluation, SliceResult
+from asr.evaluate.measure import evaluate, score
+from asr.evaluate.results import Results, ScoredUtterance, is_results_folder
+from asr.evaluate.run import recognise
+from asr.evaluate.statistics import Resampling
+
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Resampling",
+    "Results",
+    "ScoredUtterance",
+    "SliceResult",
+    "compare",
+    "evaluate",
+    "is_results_folder",
+    "recognise",
+    "score",
+]
