@@ -150,7 +150,7 @@ def _engine_orders(drive: Drive, rng: np.random.Generator) -> list[tuple[int, fl
 
 
 def road(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
-    """Tyres and road: 30 dB per decade of speed, falling by 10 dB per octave above 80 Hz, with the tyre cavity's resonance."""
+    """Tyres and road: 30 dB per decade of speed, falling by 10 dB per octave above 80 Hz, resonances."""
     if drive.speed_kmh < 1.0:
         return np.zeros(length, np.float32)
     cavity_hz, body_hz = rng.uniform(190.0, 240.0), rng.uniform(30.0, 55.0)
@@ -158,14 +158,15 @@ def road(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
     def shape_db(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         falling = -10.0 * np.log2(np.maximum(frequency_hz, 80.0) / 80.0)
         rising = 12.0 * np.log2(np.minimum(frequency_hz, 25.0) / 25.0)
-        return falling + rising + _bump(frequency_hz, body_hz, 6.0) + _bump(frequency_hz, cavity_hz, 7.0) + _bump(frequency_hz, 900.0, 5.0)
+        resonances = ((body_hz, 6.0), (cavity_hz, 7.0), (900.0, 5.0))
+        return falling + rising + sum(_bump(frequency_hz, centre_hz, high_db) for centre_hz, high_db in resonances)
 
     noise = coloured(rng, length, shape_db) * (10.0 ** (1.5 * drift(rng, length, 1.0) / 20.0)).astype(np.float32)
     return pressure(noise, 78.0 + 30.0 * np.log10(drive.speed_kmh / 50.0) + drive.roughness_db)
 
 
 def wind(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
-    """Turbulence: 60 dB per decade of speed, falling by 5 dB per octave above 200 Hz, in gusts; louder by an open window."""
+    """Turbulence: 60 dB per decade of speed, falling by 5 dB per octave above 200 Hz, in gusts; louder by a window."""
     if drive.speed_kmh < 1.0:
         return np.zeros(length, np.float32)
     corner_hz = rng.uniform(150.0, 300.0)

@@ -99,10 +99,13 @@ class Augmenter:
             return samples
         snr_db = _draw_snr_db(self.config.noise.snr_db, rng)
         speech_db, _ = active_speech_level_db(samples)
+        if speech_db <= SILENCE_DB:
+            draws["noise_left_out"] = "no active speech"
+            return samples
         piece, what = self.noise.cut(rng, len(samples))
         noise_db = noise_level_db(piece)
-        if speech_db <= SILENCE_DB or noise_db <= SILENCE_DB:
-            draws["noise_left_out"] = "no active speech" if speech_db <= SILENCE_DB else "silent noise"
+        if noise_db <= SILENCE_DB:
+            draws["noise_left_out"] = f"{what['noise']} is silent"
             return samples
         gain = noise_gain(speech_db, noise_db, snr_db)
         mix, scale = _below_ceiling(samples + np.float32(gain) * piece)

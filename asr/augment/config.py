@@ -23,7 +23,7 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 NoiseKind = Literal["cabin", "files", "babble"]
-ChannelKind = Literal["microphone", "telephone", "mulaw", "gsm", "mp3", "opus"]
+ChannelKind = Literal["microphone", "telephone", "mulaw", "gsm", "g722", "mp3", "opus", "aac"]
 RoomKind = Literal["car", "home", "files"]
 
 
@@ -61,6 +61,7 @@ class NoiseConfig(_Section):
         kinds: relative frequency of the sources: a synthetic cabin, the user's noise files, other voices.
         files: glob patterns on the noise files' stems; all that are allowed if empty.
         heldout: what to do with the files reserved for testing: leave out, use only them, or use all.
+            Synthetic clips follow: ``only`` makes other ones than training ever meets, whatever the seed.
     """
 
     probability: Probability = 0.0
@@ -80,7 +81,7 @@ class CabinConfig(_Section):
 
     clips: Annotated[int, Field(ge=1, le=1000)] = 64
     clip_s: Annotated[float, Field(ge=2.0, le=120.0)] = 20.0
-    speed_kmh: Annotated[Range, Field()] = (0.0, 140.0)
+    speed_kmh: Range = (0.0, 140.0)
     electric_probability: Probability = 0.15
     window_open_probability: Probability = 0.1
     fan_probability: Probability = 0.6

@@ -12,7 +12,14 @@ from scipy.signal import butter, lfilter, sosfilt
 from asr.audio import SAMPLE_RATE_HZ, Samples
 from asr.augment.loops import coloured, drift, place
 
-_FORMANTS_HZ = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410), (490, 1350, 1690))
+_FORMANTS_HZ = (
+    (730, 1090, 2440),
+    (270, 2290, 3010),
+    (300, 870, 2240),
+    (530, 1840, 2480),
+    (570, 840, 2410),
+    (490, 1350, 1690),
+)
 """First three formants of six American English vowels (Peterson and Barney, 1952)."""
 
 _FORMANT_WIDTHS_HZ = (80.0, 100.0, 140.0)
@@ -43,7 +50,8 @@ def wipers(intensity: float, rng: np.random.Generator, length: int) -> Samples:
     stroke = int(0.45 * min(1.0, length / wipes / SAMPLE_RATE_HZ) * SAMPLE_RATE_HZ)
     rubber = butter(2, (400.0, 1500.0), "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
     thump_s = np.arange(int(0.08 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    thump = (3.0 * np.exp(-thump_s / 0.015) * np.sin(2.0 * np.pi * rng.uniform(70.0, 120.0) * thump_s)).astype(np.float32)
+    tone = np.sin(2.0 * np.pi * rng.uniform(70.0, 120.0) * thump_s)
+    thump = (3.0 * np.exp(-thump_s / 0.015) * tone).astype(np.float32)
     for wipe in range(wipes):
         start = wipe * length // wipes
         for turn in (0, stroke):
@@ -74,7 +82,7 @@ def babble(voices: int, rng: np.random.Generator, length: int) -> Samples:
 
 
 def voice(rng: np.random.Generator, length: int) -> Samples:
-    """Speech-like nonsense by source and filter: a gliding pitch, random vowels and hisses at 3 to 6 syllables a second."""
+    """Speech-like nonsense by source and filter: gliding pitch, random vowels and hisses, 3 to 6 syllables a second."""
     pitch_hz = rng.uniform(90.0, 230.0)
     glide = pitch_hz * 2.0 ** (drift(rng, length, 1.5).astype(np.float64) * 0.12)
     phase = np.cumsum(glide / SAMPLE_RATE_HZ)
@@ -136,4 +144,4 @@ def _note(pitch_hz: float, decay_s: float, rng: np.random.Generator) -> Samples:
     for harmonic in range(1, 6):
         note += np.sin(2.0 * np.pi * harmonic * pitch_hz * time_s + rng.uniform(0.0, 6.28)) / harmonic**1.3
     fade = np.minimum(1.0, np.minimum(time_s / 0.005, (time_s[-1] - time_s) / 0.02))
-    return (0.3 * note * np.exp(-time_s / decay_s) * fade).astype(np.float32)
+    return np.asarray(0.3 * note * np.exp(-time_s / decay_s) * fade, dtype=np.float32)

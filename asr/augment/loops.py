@@ -18,7 +18,7 @@ Spectrum = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 
 def coloured(rng: np.random.Generator, length: int, shape_db: Spectrum) -> Samples:
-    """Gaussian noise of shape (length,) with root mean square 1 whose power density follows `shape_db` (f in Hz -> dB)."""
+    """Gaussian noise of shape (length,), root mean square 1, its power density following `shape_db` (Hz -> dB)."""
     frequency_hz = rfftfreq(length, 1.0 / SAMPLE_RATE_HZ)
     magnitude = np.zeros(len(frequency_hz), np.float32)
     magnitude[1:] = 10.0 ** (shape_db(frequency_hz[1:]) / 20.0)

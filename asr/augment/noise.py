@@ -90,14 +90,14 @@ def _matches(path: Path, patterns: Sequence[str]) -> bool:
 class CabinBank:
     """Cabin clips, each made from its own seed when first asked for and then kept in memory."""
 
-    def __init__(self, config: CabinConfig, seed: int) -> None:
+    def __init__(self, config: CabinConfig, *seed: int | str) -> None:
         self.config, self.seed = config, seed
         self._clips: dict[int, tuple[Samples, dict[str, Any]]] = {}
 
     def clip(self, index: int) -> tuple[Samples, dict[str, Any]]:
         """Clip `index` (below `config.clips`) as a loop of shape (clip_s * 16000,), and its drive."""
         if index not in self._clips:
-            rng = generator(self.seed, "cabin clip", index)
+            rng = generator(*self.seed, "cabin clip", index)
             drive = cabin.draw_drive(rng, self.config)
             sound = cabin.render(drive, rng, int(self.config.clip_s * SAMPLE_RATE_HZ))
             self._clips[index] = sound, drive.describe()
@@ -107,14 +107,14 @@ class CabinBank:
 class BabbleBank:
     """Clips of several voices talking at once, synthetic, made when first asked for."""
 
-    def __init__(self, clip_s: float, seed: int) -> None:
+    def __init__(self, clip_s: float, *seed: int | str) -> None:
         self.length, self.seed = int(clip_s * SAMPLE_RATE_HZ), seed
         self._clips: dict[int, tuple[Samples, int]] = {}
 
     def clip(self, index: int) -> tuple[Samples, int]:
         """Clip `index` as a loop, and its number of voices."""
         if index not in self._clips:
-            rng = generator(self.seed, "babble clip", index)
+            rng = generator(*self.seed, "babble clip", index)
             voices = int(rng.integers(2, 7))
             sound = events.babble(voices, rng, self.length)
             self._clips[index] = sound * np.float32(0.1 / np.sqrt(np.mean(sound**2))), voices
@@ -133,7 +133,8 @@ class NoiseSource:
         self.files = NoiseFiles(folder, noise) if folder is not None and "files" in kinds else None
         self.kinds = sorted(kinds)
         self._weights = np.array([kinds[kind] for kind in self.kinds])
-        self._cabins, self._babble = CabinBank(cabins, seed), BabbleBank(cabins.clip_s, seed)
+        purpose = "test" if noise.heldout == "only" else "train"
+        self._cabins, self._babble = CabinBank(cabins, seed, purpose), BabbleBank(cabins.clip_s, seed, purpose)
 
     def cut(self, rng: np.random.Generator, length: int) -> tuple[Samples, dict[str, Any]]:
         """A piece of shape (length,) and its draws: `noise` (kind, with the file's name) and where it was cut."""
@@ -150,7 +151,7 @@ class NoiseSource:
         else:
             index = int(rng.integers(self._cabins.config.clips))
             loop, drive = self._cabins.clip(index)
-            draws = {"noise": "cabin", "clip": index, "drive": drive}
+            draws = {"noise": "cabin", "clip": index, "drive": dict(drive)}
         start = _loud_start(rng, loop, length)
         draws["noise_start_s"] = round(start / SAMPLE_RATE_HZ, 4)
         return loops.cut(loop, start, length), draws

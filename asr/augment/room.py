@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.signal import oaconvolve
 
 from asr import audio
@@ -58,7 +59,7 @@ def from_direct_sound(response: Samples) -> Samples:
     """Drops the delay before the direct sound, so that words keep their times, and scales that sound to about 1."""
     magnitude = np.abs(response)
     first = int(np.argmax(magnitude >= 0.5 * magnitude.max()))
-    return (response[max(0, first - 8) :] / magnitude.max()).astype(np.float32)
+    return np.asarray(response[max(0, first - 8) :] / magnitude.max(), dtype=np.float32)
 
 
 def reverberate(samples: Samples, response: Samples) -> Samples:
@@ -77,7 +78,9 @@ def _car(rng: np.random.Generator) -> tuple[Samples, dict[str, Any]]:
     }
     place = str(rng.choice(list(places)))
     microphone = np.array(places[place]) + rng.uniform(-0.02, 0.02, 3)
-    return _shoebox("car", size, head, microphone, float(rng.uniform(0.35, 0.65)), 10, {"microphone": place})
+    return _shoebox(
+        "car", size, head, microphone, float(rng.uniform(0.35, 0.65)), order=10, draws={"microphone": place}
+    )
 
 
 def _home(rng: np.random.Generator) -> tuple[Samples, dict[str, Any]]:
@@ -87,15 +90,16 @@ def _home(rng: np.random.Generator) -> tuple[Samples, dict[str, Any]]:
     direction = rng.standard_normal(3) * (1.0, 1.0, 0.4)
     offset = direction / np.linalg.norm(direction) * rng.uniform(0.3, 1.5)
     microphone = np.clip(head + offset, 0.15, size - 0.15)
-    return _shoebox("home", size, head, microphone, float(rng.uniform(0.25, 0.5)), 14, {})
+    return _shoebox("home", size, head, microphone, float(rng.uniform(0.25, 0.5)), order=14, draws={})
 
 
 def _shoebox(
     kind: str,
-    size: np.ndarray[Any, np.dtype[np.float64]],
-    source: np.ndarray[Any, np.dtype[np.float64]],
-    microphone: np.ndarray[Any, np.dtype[np.float64]],
+    size: npt.NDArray[np.float64],
+    source: npt.NDArray[np.float64],
+    microphone: npt.NDArray[np.float64],
     absorption: float,
+    *,
     order: int,
     draws: dict[str, Any],
 ) -> tuple[Samples, dict[str, Any]]:

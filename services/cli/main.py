@@ -10,7 +10,7 @@ import typer
 
 from asr import __version__
 from asr.errors import DengarError
-from services.cli import output
+from services.cli import augment, output
 from services.cli.train import train
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.command("train")(train)
+data_app.command("augment")(augment.augment)
 
 
 def _print_version(wanted: bool) -> None:
