@@ -28,6 +28,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 UNK, BOS, EOS = 0, 1, 2
+FALLBACK = (0.0, 0.5, 1.0, 1.5)
+"""Discounts where the text is too small or too regular to estimate them: those of ``lmplz --discount_fallback``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,17 @@ class Grams:
 
 @dataclass(frozen=True, slots=True)
 class NgramModel:
-    """A back-off model: its vocabulary (``<unk>``, ``<s>``, ``</s>`` first) and its n-grams by order."""
+    """A back-off model.
+
+    Attributes:
+        words: the vocabulary, ``<unk>``, ``<s>`` and ``</s>`` first.
+        orders: the n-grams, unigrams first.
+        fallbacks: the orders whose counts gave no discounts, so that `FALLBACK` was taken.
+    """
 
     words: tuple[str, ...]
     orders: tuple[Grams, ...]
+    fallbacks: tuple[int, ...] = ()
 
 
 def estimate(sentences: Iterable[str], *, order: int = 3, prune: Sequence[int] = ()) -> NgramModel:
@@ -66,7 +75,7 @@ def estimate(sentences: Iterable[str], *, order: int = 3, prune: Sequence[int] =
 
     Raises:
         ConfigError: an order or thresholds that make no sense.
-        InputError: too little text to estimate the discounts.
+        InputError: no text, or text with reserved words in it.
     """
     thresholds = [*prune, *([prune[-1] if prune else 0] * order)][:order]
     if not 2 <= order <= 6 or thresholds != sorted(thresholds) or thresholds[0] != 0 or len(prune) > order:
@@ -76,13 +85,17 @@ def estimate(sentences: Iterable[str], *, order: int = 3, prune: Sequence[int] =
     for _ in range(1, order):
         counts.append(counts[-1].extended(tokens, len(words)))
     orders: list[Grams] = []
+    fallbacks: list[int] = []
     below: Floats | None = None
     kept_below = np.ones(len(words), bool)
     index_below = np.zeros(1, np.int64)
     for n, (count, threshold) in enumerate(zip(counts, thresholds, strict=True), start=1):
         adjusted = count.raw if n == order else count.adjusted(counts[n])
         kept = (count.raw > threshold) | (n == 1)
-        discounts = _discounts(adjusted[1:] if n == 1 else adjusted, n)  # <unk> was not seen
+        discounts = _discounts(adjusted)
+        if discounts is None:
+            fallbacks.append(n)
+            discounts = np.array(FALLBACK)
         rest, gamma = _discounted(count.history, adjusted, kept, discounts, 1 if n == 1 else len(counts[n - 2].raw))
         if below is None:
             prob = rest + gamma[0] / (len(words) - 1)  # uniform over words, </s> and <unk>
@@ -97,7 +110,7 @@ def estimate(sentences: Iterable[str], *, order: int = 3, prune: Sequence[int] =
         )
         below, kept_below, index_below = prob, kept, np.cumsum(kept) - 1
     orders[0].log10_prob[BOS] = 0.0
-    return NgramModel(words, tuple(orders))
+    return NgramModel(words, tuple(orders), tuple(fallbacks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +172,14 @@ def _tokenise(sentences: Iterable[str]) -> tuple[tuple[str, ...], Ints]:
     return tuple(index), np.array(tokens, dtype=np.int64)
 
 
-def _discounts(adjusted: Ints, order: int) -> Floats:
-    """What to take off counts of 0, 1, 2 and 3 or more."""
+def _discounts(adjusted: Ints) -> Floats | None:
+    """What to take off counts of 0, 1, 2 and 3 or more; None if counts of counts do not tell."""
     of = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].astype(float)
     if not of[1:].all():
-        raise InputError(
-            f"language model: too little or too regular text for order {order} (no {order}-gram was seen "
-            f"{int(np.flatnonzero(of[1:] == 0)[0]) + 1} times); give more text or a lower order"
-        )
+        return None
     y = of[1] / (of[1] + 2 * of[2])
     discounts = np.array([0.0, *(n - (n + 1) * y * of[n + 1] / of[n] for n in (1, 2, 3))])
-    if (discounts < 0).any() or (discounts > [0, 1, 2, 3]).any():
-        raise InputError(f"language model: the counts of order {order} are too regular for Kneser-Ney; give more text")
-    return cast("Floats", discounts)
+    return None if (discounts < 0).any() or (discounts > [0, 1, 2, 3]).any() else discounts
 
 
 def _discounted(

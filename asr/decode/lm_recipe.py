@@ -1,0 +1,179 @@
+"""A language model from a recipe: which texts, which n-grams, and how well the result predicts what was held out.
+
+Example::
+
+    python -m asr.decode.lm_recipe experiments/lm-default.yaml --texts DIR --out work/lm/lm.bin --dev dev.jsonl
+
+The texts of all sources are pooled. Interpolating one model a source (by fixed weights) was measured and was worse
+on queries and on dev alike: Kneser-Ney on pooled counts weights the sources by context.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from asr.corpus.manifest import read_manifest
+from asr.decode.lm import Fit, LanguageModel
+from asr.decode.lm_build import estimate, write_arpa, write_binary
+from asr.errors import ConfigError, DengarError, InputError
+
+_SPELLED = re.compile(r"[a-z' ]+")
+
+
+class Source(BaseModel):
+    """One text: a file with a sentence a line, or the lines ``name<TAB>sentence`` of one that holds several.
+
+    Attributes:
+        name: what to call it; with `tagged`, the tag of its lines.
+        file: relative to the texts' folder; ``.gz`` is unpacked.
+        tagged: whether the lines begin with a tag.
+        held_out: one sentence in so many is kept for measuring, chosen by its checksum; 0 for none.
+        licence: goes into the notice beside the model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    file: str
+    tagged: bool = False
+    held_out: int = Field(0, ge=0)
+    licence: str
+
+
+class Recipe(BaseModel):
+    """How to build a language model; `order` and `prune` as in `asr.decode.lm_build.estimate`.
+
+    Attributes:
+        drop: a regular expression; sentences in which it is found are left out (and counted).
+        bits: of the quantised binary.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    order: int = 4
+    prune: tuple[int, ...] = (0,)
+    drop: str = ""
+    bits: int = Field(8, ge=2, le=25)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Reads a YAML file; raises `ConfigError`."""
+        try:
+            return cls(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError, TypeError) as error:
+            raise ConfigError(f"{path}: cannot be read as a language model recipe ({error})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"{path}: {where}: {first['msg'].lower()}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of a recipe; `fits` by source (its held-out sentences) and by corpus of the dev manifest."""
+
+    ngrams: tuple[int, ...]
+    bytes: int
+    sentences: dict[str, int]
+    left_out: dict[str, int]
+    fallback_orders: tuple[int, ...]
+    fits: dict[str, Fit]
+
+    def to_json(self) -> dict[str, Any]:
+        """For printing; perplexities to one decimal."""
+        row = dataclasses.asdict(self)
+        for fit in row["fits"].values():
+            fit["perplexity"], fit["oov_rate"] = round(fit["perplexity"], 1), round(fit["oov_rate"], 4)
+        return row
+
+
+def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None) -> Built:
+    """Builds the model, writes it and a notice of its sources, and measures it.
+
+    Args:
+        texts: the folder of the sources' files.
+        out: ``.arpa`` or ``.arpa.gz``, or any other name for a KenLM binary (which needs ``build_binary``).
+        dev: a manifest whose transcripts are measured too; sentences of it in the sources are left out.
+    """
+    measured: dict[str, list[str]] = {}
+    if dev:
+        for utterance in read_manifest(dev).utterances:
+            measured.setdefault(utterance.corpus or dev.stem, []).append(utterance.text)
+    forbidden = {sentence for sentences in measured.values() for sentence in sentences}
+    drop = re.compile(recipe.drop) if recipe.drop else None
+    training: list[str] = []
+    sentences: dict[str, int] = {}
+    left_out = {"dev sentence": 0, "dropped by pattern": 0, "not in a-z ' and space": 0}
+    for source in recipe.sources:
+        before = len(training)
+        for sentence in _read(source, texts):
+            if not _SPELLED.fullmatch(sentence):
+                left_out["not in a-z ' and space"] += 1
+            elif drop and drop.search(sentence):
+                left_out["dropped by pattern"] += 1
+            elif source.held_out and zlib.crc32(sentence.encode()) % source.held_out == 0:
+                measured.setdefault(source.name, []).append(sentence)
+            elif sentence in forbidden and " " in sentence:  # "yes" is everyone's
+                left_out["dev sentence"] += 1
+            else:
+                training.append(sentence)
+        sentences[source.name] = len(training) - before
+    model = estimate(training, order=recipe.order, prune=recipe.prune)
+    if out.name.endswith((".arpa", ".arpa.gz")):
+        write_arpa(model, out)
+    else:
+        write_binary(model, out, bits=recipe.bits)
+    lines = [f"{source.name}: {source.licence}" for source in recipe.sources]
+    out.with_name("NOTICE").write_text("The language model was estimated from:\n\n" + "\n".join(lines) + "\n")
+    lm = LanguageModel.load(out)
+    fits = {name: lm.fit(held) for name, held in measured.items()}
+    counts = tuple(len(grams.word) for grams in model.orders)
+    return Built(counts, out.stat().st_size, sentences, left_out, model.fallbacks, fits)
+
+
+def _read(source: Source, texts: Path) -> Iterator[str]:
+    path = texts / source.file
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                tag, _, sentence = line.rpartition("\t")
+                if sentence.strip() and (not source.tagged or tag == source.name):
+                    yield " ".join(sentence.split())
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Builds one model and prints a JSON object of what came of it."""
+    parser = argparse.ArgumentParser(prog="python -m asr.decode.lm_recipe", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("recipe", type=Path, help="YAML")
+    parser.add_argument("--texts", type=Path, required=True, help="folder of the sources' files")
+    parser.add_argument("--out", type=Path, required=True, help="the model: NAME.arpa.gz, or NAME.bin for a binary")
+    parser.add_argument("--dev", type=Path, help="manifest to measure on and to keep out of the text")
+    options = parser.parse_args(arguments)
+    try:
+        built = build(Recipe.load(options.recipe), options.texts, options.out, options.dev)
+    except DengarError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(built.to_json(), indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
