@@ -11,6 +11,8 @@ import typer
 from asr import __version__
 from asr.errors import DengarError
 from services.cli import augment, output
+from services.cli.serve import serve
+from services.cli.stream import stream
 from services.cli.train import train
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.command("train")(train)
+app.command("serve")(serve)
+app.command("stream")(stream)
 data_app.command("augment")(augment.augment)
 
 

@@ -127,7 +127,7 @@ class ContainerDecoder:
                 if (frame.sample_rate, frame.layout.nb_channels) != (normaliser.rate_hz, normaliser.channels):
                     raise AudioError("the audio changes its sampling rate or channels midway; send it in one format")
                 for block in planar.resample(frame):
-                    self._samples.append(normaliser.accept(block.to_ndarray().T))
+                    self._samples.append(normaliser.accept(np.asarray(block.to_ndarray().T, np.float32)))
                 if self._closed:
                     return
             expected_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
@@ -135,6 +135,7 @@ class ContainerDecoder:
             raise AudioError(f"the audio cannot be decoded as {self._encoding}: no samples were found in it")
         if self._encoding == "FLAC" and normaliser.duration_s < expected_s - 1e-3:
             raise AudioError(
-                f"the FLAC file is truncated: {normaliser.duration_s:.2f} of {expected_s:.2f} s came; send the whole file"
+                f"the FLAC file is truncated: {normaliser.duration_s:.2f} of {expected_s:.2f} s came; "
+                "send the whole file"
             )
         self._samples.append(normaliser.finish())

@@ -22,7 +22,7 @@ def _mulaw_table() -> Floats:
     """The 256 values of ITU-T G.711 mu-law, scaled to [-1, 1]."""
     code = ~np.arange(256, dtype=np.uint8)
     magnitude = (((code & 0x0F).astype(np.int32) << 3) + 0x84 << ((code & 0x70) >> 4).astype(np.int32)) - 0x84
-    return np.where(code & 0x80, -magnitude, magnitude).astype(np.float32) / 32768
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.float32) * np.float32(2**-15)
 
 
 _MULAW = _mulaw_table()
@@ -31,7 +31,7 @@ _MULAW = _mulaw_table()
 def _int24(data: bytes) -> Floats:
     padded = np.zeros((len(data) // 3, 4), np.uint8)
     padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-    return padded.view("<i4")[:, 0].astype(np.float32) / 2**31
+    return padded.view("<i4")[:, 0].astype(np.float32) * np.float32(2**-31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,13 @@ class SampleFormat:
 
 
 FORMATS = {
-    "LINEAR16": SampleFormat(2, lambda data: np.frombuffer(data, "<i2").astype(np.float32) / 32768),
+    "LINEAR16": SampleFormat(2, lambda data: np.frombuffer(data, "<i2").astype(np.float32) * np.float32(2**-15)),
     "MULAW": SampleFormat(1, lambda data: _MULAW[np.frombuffer(data, np.uint8)]),
-    "uint8": SampleFormat(1, lambda data: (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128),
+    "uint8": SampleFormat(
+        1, lambda data: (np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(128)) * np.float32(2**-7)
+    ),
     "int24": SampleFormat(3, _int24),
-    "int32": SampleFormat(4, lambda data: np.frombuffer(data, "<i4").astype(np.float32) / 2**31),
+    "int32": SampleFormat(4, lambda data: np.frombuffer(data, "<i4").astype(np.float32) * np.float32(2**-31)),
     "float32": SampleFormat(4, lambda data: np.frombuffer(data, "<f4")),
 }
 _WAV_FORMATS = {

@@ -1,0 +1,90 @@
+"""`dengar serve`: the speech server."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli import output
+
+
+def serve(
+    *,
+    bundle: Annotated[
+        Path | None, typer.Option(envvar="DENGAR_BUNDLE", help="Bundle folder; the shipped one if none is given.")
+    ] = None,
+    host: Annotated[str, typer.Option(envvar="DENGAR_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="DENGAR_PORT", help="Port; 0 picks a free one.")] = 50051,
+    threads: Annotated[
+        int | None, typer.Option(envvar="DENGAR_THREADS", help="Worker threads; one per core if not given.")
+    ] = None,
+    max_streams: Annotated[
+        int, typer.Option(envvar="DENGAR_MAX_STREAMS", help="Calls at once; one more is refused.")
+    ] = 64,
+    max_audio_s: Annotated[
+        float, typer.Option(envvar="DENGAR_MAX_AUDIO_S", help="Seconds of audio in one call.")
+    ] = 300.0,
+    idle_timeout_s: Annotated[
+        float, typer.Option(envvar="DENGAR_IDLE_TIMEOUT_S", help="Seconds a stream may send nothing.")
+    ] = 20.0,
+    interim_interval_ms: Annotated[
+        float, typer.Option(envvar="DENGAR_INTERIM_INTERVAL_MS", help="Interim results come at most this often.")
+    ] = 100.0,
+    endpoint_silence_s: Annotated[
+        float, typer.Option(envvar="DENGAR_ENDPOINT_SILENCE_S", help="Silence that ends a single utterance.")
+    ] = 0.8,
+    drain_s: Annotated[
+        float, typer.Option(envvar="DENGAR_DRAIN_S", help="Seconds running calls may go on after SIGTERM.")
+    ] = 30.0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log every call on stderr, never its words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the ready line as JSON.")] = False,
+) -> None:
+    """Serve `dengar.v1.Speech` over gRPC until SIGTERM or Ctrl-C.
+
+    Prints one line once it accepts calls. When told to stop it refuses new calls, lets running streams finish and
+    exits with 0. The connection is plain text, so it listens on this machine only unless --host says otherwise.
+
+    Example: dengar serve --port 50051 --max-streams 100
+    """
+    import asyncio
+
+    from asr.recognize import Recognizer
+    from services.recognizer.config import server_config
+    from services.recognizer.server import serve as run
+
+    chosen_threads = {} if threads is None else {"threads": threads}
+    config = server_config(
+        bundle=bundle,
+        host=host,
+        port=port,
+        max_streams=max_streams,
+        max_audio_s=max_audio_s,
+        idle_timeout_s=idle_timeout_s,
+        call_timeout_s=max(600.0, 2 * max_audio_s),
+        interim_interval_ms=interim_interval_ms,
+        endpoint_silence_s=endpoint_silence_s,
+        drain_s=drain_s,
+        **chosen_threads,
+    )
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    if config.host not in ("127.0.0.1", "localhost", "::1", "[::1]"):
+        output.warn(
+            f"{config.host} is not this machine alone: the connection is plain text and anyone who reaches it is served"
+        )
+    recognizer = Recognizer.open(config.bundle)
+
+    def ready(chosen: int) -> None:
+        if json:
+            output.emit_json({"event": "ready", "host": config.host, "port": chosen, "bundle": recognizer.bundle_hash})
+        else:
+            output.console.print(
+                f"dengar serves {config.host}:{chosen} with bundle {recognizer.bundle_hash}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    asyncio.run(run(recognizer, config, ready))

@@ -1,0 +1,112 @@
+"""What a caller can choose, and the requests that say so."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.errors import ConfigError
+from services.dengar.v1 import speech_pb2 as pb
+
+DEFAULT_ADDRESS = os.environ.get("DENGAR_ADDRESS", "127.0.0.1:50051")
+PACKET_BYTES = 65_536
+
+# gRPC itself tries again, and only where nothing can be heard twice: when the server did not take the call
+# (UNAVAILABLE, RESOURCE_EXHAUSTED) and no response has come. A stream's audio is replayed from its beginning.
+_RETRY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+}
+CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
+    (
+        "grpc.service_config",
+        json.dumps({"methodConfig": [{"name": [{"service": "dengar.v1.Speech"}], "retryPolicy": _RETRY}]}),
+    ),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+]
+
+Audio = bytes | bytearray | memoryview | npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How audio is sent and what is asked for.
+
+    Attributes:
+        encoding: LINEAR16, MULAW, FLAC, OGG_OPUS, MP3, WEBM_OPUS, or empty: the server finds out (WAV too).
+        sample_rate_hz: needed for LINEAR16 and MULAW without a header; 0: a header says it.
+        channels: 1 or 2, of LINEAR16 and MULAW.
+        language: BCP-47, or empty for the server's own.
+        max_alternatives: hypotheses at most.
+        word_times: give each word its times.
+        word_confidence: give each word its confidence.
+        written_form: give the written form beside the spoken one.
+    """
+
+    encoding: str = ""
+    sample_rate_hz: int = 0
+    channels: int = 1
+    language: str = ""
+    max_alternatives: int = 1
+    word_times: bool = True
+    word_confidence: bool = True
+    written_form: bool = False
+
+    def config(self) -> pb.RecognitionConfig:
+        """The message.
+
+        Raises:
+            ConfigError: the contract has no such encoding.
+        """
+        known = pb.RecognitionConfig.AudioEncoding.keys()
+        if self.encoding and self.encoding not in known:
+            raise ConfigError(f"encoding {self.encoding!r} is unknown; known: {', '.join(known[1:])}")
+        return pb.RecognitionConfig(
+            encoding=self.encoding or None,
+            sample_rate_hertz=self.sample_rate_hz,
+            audio_channel_count=self.channels,
+            language_code=self.language,
+            max_alternatives=self.max_alternatives,
+            enable_word_time_offsets=self.word_times,
+            enable_word_confidence=self.word_confidence,
+            enable_written_form=self.written_form,
+        )
+
+
+def unary_request(audio: Audio, options: Options) -> pb.RecognizeRequest:
+    """The request of `Recognize`."""
+    return pb.RecognizeRequest(config=options.config(), audio=pb.RecognitionAudio(content=as_bytes(audio)))
+
+
+def first_request(options: Options, *, interim_results: bool, single_utterance: bool) -> pb.StreamingRecognizeRequest:
+    """The first request of `StreamingRecognize`."""
+    return pb.StreamingRecognizeRequest(
+        streaming_config=pb.StreamingRecognitionConfig(
+            config=options.config(), interim_results=interim_results, single_utterance=single_utterance
+        )
+    )
+
+
+def audio_requests(audio: Audio) -> Iterator[pb.StreamingRecognizeRequest]:
+    """Later requests: one for each `PACKET_BYTES` of a chunk."""
+    data = as_bytes(audio)
+    for start in range(0, len(data), PACKET_BYTES):
+        yield pb.StreamingRecognizeRequest(audio_content=data[start : start + PACKET_BYTES])
+
+
+def as_bytes(audio: Audio) -> bytes:
+    """Bytes as they are; samples, int16 or float in [-1, 1], of shape (T,) or (T, channels), as LINEAR16."""
+    if not isinstance(audio, (bytes, bytearray, memoryview)):
+        if audio.dtype.kind == "f":
+            audio = np.rint(np.clip(audio, -1.0, 1.0 - 2**-15) * 2**15).astype(np.int16)
+        return audio.astype("<i2").tobytes()
+    return bytes(audio)

@@ -1,0 +1,194 @@
+"""The clients: one that blocks, one for asyncio; the same methods, the same results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from types import TracebackType
+
+import grpc
+
+from services.client.errors import error_of
+from services.client.options import (
+    CHANNEL_OPTIONS,
+    DEFAULT_ADDRESS,
+    Audio,
+    Options,
+    audio_requests,
+    first_request,
+    unary_request,
+)
+from services.client.results import Info, StreamResult, Transcript, info_of, stream_results_of, transcript_of
+from services.dengar.v1 import speech_pb2 as pb
+from services.dengar.v1 import speech_pb2_grpc
+
+_DEFAULTS = Options()
+
+
+class Client:
+    """A connection to a speech server; use it in a ``with`` statement, from any number of threads.
+
+    Every method raises `SpeechServiceError` when the server refuses or cannot be reached.
+
+    Args:
+        address: ``host:port``; plain text.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+        self.address = address
+        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub = speech_pb2_grpc.SpeechStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Client:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; running calls are cancelled."""
+        self._channel.close()
+
+    def info(self, *, timeout_s: float = 10.0) -> Info:
+        """Asks what the server runs and accepts."""
+        try:
+            return info_of(self._stub.GetInfo(pb.GetInfoRequest(), timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None
+
+    def recognize(self, audio: Audio, options: Options = _DEFAULTS, *, timeout_s: float = 300.0) -> Transcript:
+        """Recognises a whole recording: the bytes of a file, or samples with their rate in `options`."""
+        try:
+            return transcript_of(self._stub.Recognize(unary_request(audio, options), timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None
+
+    def stream(
+        self,
+        chunks: Iterable[Audio],
+        options: Options = _DEFAULTS,
+        *,
+        interim_results: bool = True,
+        single_utterance: bool = False,
+        timeout_s: float | None = None,
+    ) -> Iterator[StreamResult]:
+        """Recognises speech while it comes in.
+
+        Args:
+            chunks: audio in order, of any sizes; iterated in another thread, its end closes the stream. What it
+                raises is raised here.
+            options: how the audio is sent and what is asked for.
+            interim_results: also yield what has been understood so far.
+            single_utterance: end when the speaker falls silent.
+            timeout_s: for the whole stream.
+
+        Yields:
+            Interim results, and at the end one with `is_final`.
+        """
+        first = first_request(options, interim_results=interim_results, single_utterance=single_utterance)
+        failures: list[Exception] = []
+        begun = threading.Event()
+
+        def requests() -> Iterator[pb.StreamingRecognizeRequest]:
+            yield first
+            try:
+                for chunk in chunks:
+                    yield from audio_requests(chunk)
+            except Exception as error:
+                failures.append(error)
+                begun.wait()
+                call.cancel()
+
+        call = self._stub.StreamingRecognize(requests(), timeout=timeout_s)
+        begun.set()
+        try:
+            for response in call:
+                yield from stream_results_of(response)
+        except grpc.RpcError as error:
+            if not failures:
+                raise error_of(error, self.address) from None
+        finally:
+            call.cancel()
+        if failures:
+            raise failures[0]
+
+
+class AsyncClient:
+    """The same for asyncio; use it in an ``async with`` statement.
+
+    Args:
+        address: ``host:port``; plain text.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+        self.address = address
+        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub = speech_pb2_grpc.SpeechStub(self._channel)  # type: ignore[no-untyped-call]
+
+    async def __aenter__(self) -> AsyncClient:
+        """Returns itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the connection."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; running calls are cancelled."""
+        await self._channel.close(grace=None)
+
+    async def info(self, *, timeout_s: float = 10.0) -> Info:
+        """See `Client.info`."""
+        try:
+            return info_of(await self._stub.GetInfo(pb.GetInfoRequest(), timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None
+
+    async def recognize(self, audio: Audio, options: Options = _DEFAULTS, *, timeout_s: float = 300.0) -> Transcript:
+        """See `Client.recognize`."""
+        try:
+            return transcript_of(await self._stub.Recognize(unary_request(audio, options), timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None
+
+    async def stream(
+        self,
+        chunks: AsyncIterable[Audio],
+        options: Options = _DEFAULTS,
+        *,
+        interim_results: bool = True,
+        single_utterance: bool = False,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[StreamResult]:
+        """See `Client.stream`; `chunks` is iterated in another task."""
+        first = first_request(options, interim_results=interim_results, single_utterance=single_utterance)
+        failures: list[Exception] = []
+
+        async def requests() -> AsyncIterator[pb.StreamingRecognizeRequest]:
+            yield first
+            try:
+                async for chunk in chunks:
+                    for request in audio_requests(chunk):
+                        yield request
+            except Exception as error:
+                failures.append(error)
+                call.cancel()
+
+        call = self._stub.StreamingRecognize(requests(), timeout=timeout_s)
+        try:
+            async for response in call:
+                for result in stream_results_of(response):
+                    yield result
+        except grpc.RpcError as error:
+            if not failures:
+                raise error_of(error, self.address) from None
+        finally:
+            call.cancel()
+        if failures:
+            raise failures[0]

@@ -1,0 +1,57 @@
+"""Configuration of the speech server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from asr.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ServerConfig:
+    """What a server serves, where, and how much it takes on.
+
+    Attributes:
+        bundle: folder of the bundle, or None for the shipped one.
+        host: address to listen on.
+        port: 0 picks a free one.
+        threads: worker threads that decode and recognise.
+        max_streams: calls at once; one more is refused with RESOURCE_EXHAUSTED.
+        max_audio_s: audio of one call.
+        max_message_bytes: one gRPC message, and so the recording of one `Recognize`.
+        max_packet_bytes: the audio of one streaming request.
+        idle_timeout_s: how long a stream may send nothing.
+        call_timeout_s: how long one call may last, whatever it sends.
+        interim_interval_ms: interim results come at most this often.
+        endpoint_silence_s: silence after the last word that ends a single utterance.
+        drain_s: how long running calls may go on once the server is told to stop.
+    """
+
+    bundle: Path | None = None
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    max_streams: Annotated[int, Field(ge=1, le=100_000)] = 64
+    max_audio_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    max_message_bytes: Annotated[int, Field(ge=65_536, le=2**30)] = 16 * 2**20
+    max_packet_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 2**20
+    idle_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    call_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
+    interim_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 100.0
+    endpoint_silence_s: Annotated[float, Field(gt=0, le=60)] = 0.8
+    drain_s: Annotated[float, Field(ge=0, le=7200)] = 30.0
+
+
+def server_config(**values: Any) -> ServerConfig:
+    """Builds a `ServerConfig`, or raises `ConfigError` with one sentence about the first wrong value."""
+    try:
+        return TypeAdapter(ServerConfig).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise ConfigError(f"server setting {name}: {first['msg']}, found {first['input']!r}") from error

@@ -1,0 +1,270 @@
+"""The speech service over gRPC: asynchronous at the edge, the work in a bounded pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from asr import __version__
+from asr.errors import ConfigError
+from services.dengar.v1 import speech_pb2 as pb
+from services.dengar.v1 import speech_pb2_grpc
+from services.recognizer import messages
+from services.recognizer.audio_in import ENCODINGS, Decoder
+from services.recognizer.config import ServerConfig
+from services.recognizer.session import Recognizer, Session, Step
+from services.recognizer.status import BusyError, CallTimeoutError, IdleError, ProtocolError, abort
+
+SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
+END_OF_UTTERANCE = pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
+log = logging.getLogger("dengar.recognizer")
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Value = TypeVar("Value")
+
+
+class SpeechService(speech_pb2_grpc.SpeechServicer):
+    """Answers the calls of `dengar.v1.Speech`.
+
+    Args:
+        recognizer: shared by all streams.
+        config: bounds.
+    """
+
+    def __init__(self, recognizer: Recognizer, config: ServerConfig) -> None:
+        self._recognizer = recognizer
+        self._config = config
+        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="recognizer")
+        self._calls = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def close(self) -> None:
+        """Ends the worker threads once their work is done."""
+        self._pool.shutdown()
+
+    async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:  # noqa: N802, ARG002
+        """Says what is served."""
+        return pb.GetInfoResponse(
+            version=__version__,
+            bundle_hash=self._recognizer.bundle_hash,
+            language_codes=messages.LANGUAGES,
+            encodings=ENCODINGS[1:],
+            max_audio_duration=messages.duration(self._config.max_audio_s),
+            max_audio_content_bytes=self._config.max_packet_bytes,
+        )
+
+    async def Recognize(self, request: pb.RecognizeRequest, context: Context) -> pb.RecognizeResponse:  # noqa: N802
+        """Recognises a whole recording."""
+        async with self._call(context):
+            settings = await self._work(messages.settings_of, request.config)
+            async with self._session(settings, settings.decoder(self._config.max_audio_s)) as session:
+                step = await self._work(lambda: session.step(request.audio.content, end=True))
+                while step.more:
+                    step = await self._work(session.step)
+                hypotheses = await self._work(session.finish)
+                result = await self._work(messages.unary_result, hypotheses, settings, session.duration_s)
+                return pb.RecognizeResponse(
+                    results=[result], metadata=messages.metadata(self._recognizer.bundle_hash, session.duration_s)
+                )
+        raise AssertionError("an aborted call does not come here")
+
+    async def StreamingRecognize(self, requests: Any, context: Context) -> None:  # noqa: N802, ARG002
+        """Recognises speech while it comes in."""
+        async with self._call(context):
+            first = await self._read(context)
+            if first is None:
+                raise ProtocolError("the stream was closed before its configuration; send streaming_config first")
+            if first.WhichOneof("streaming_request") != "streaming_config":
+                raise ProtocolError(
+                    "the first request of a stream must be streaming_config; audio_content comes after it"
+                )
+            streaming = first.streaming_config
+            settings = await self._work(messages.settings_of, streaming.config)
+            decoder = settings.decoder(self._config.max_audio_s)
+            async with self._session(settings, decoder, streaming) as session:
+                if await self._listen(session, context):
+                    event_time = messages.duration(session.duration_s)
+                    await context.write(
+                        pb.StreamingRecognizeResponse(speech_event_type=END_OF_UTTERANCE, speech_event_time=event_time)
+                    )
+                hypotheses = await self._work(session.finish)
+                result = await self._work(messages.final_result, hypotheses, settings, session.duration_s)
+                await context.write(
+                    pb.StreamingRecognizeResponse(
+                        results=[result], metadata=messages.metadata(self._recognizer.bundle_hash, session.duration_s)
+                    )
+                )
+
+    async def _listen(self, session: Session, context: Context) -> bool:
+        """Takes in audio until the caller half-closes (False) or the utterance ends (True)."""
+        while True:
+            request = await self._read(context)
+            if request is None:
+                data, end = b"", True
+            elif request.WhichOneof("streaming_request") == "audio_content":
+                data, end = request.audio_content, False
+            else:
+                raise ProtocolError("streaming_config may come only once, first; open a new stream to change it")
+            if len(data) > self._config.max_packet_bytes:
+                raise ProtocolError(
+                    f"audio_content has {len(data)} bytes; at most {self._config.max_packet_bytes} in one request"
+                )
+            step = Step(more=True, interim=None, end_of_utterance=False)
+            while step.more:
+                step = await self._work(functools.partial(session.step, data, end=end))
+                data, end = b"", False
+                if step.end_of_utterance:
+                    return True
+                if step.interim is not None:
+                    result = messages.interim_result(step.interim, session.duration_s)
+                    await context.write(pb.StreamingRecognizeResponse(results=[result]))
+            if request is None:
+                return False
+
+    async def _read(self, context: Context) -> pb.StreamingRecognizeRequest | None:
+        """The next request, or None once the caller has half-closed."""
+        limit_s = self._config.idle_timeout_s
+        try:
+            request = await asyncio.wait_for(context.read(), limit_s)
+        except TimeoutError:
+            raise IdleError(
+                f"nothing came for {limit_s:g} s; send audio as it is recorded, and close at its end"
+            ) from None
+        return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]
+
+    async def _work(self, function: Callable[..., Value], *arguments: Any) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    @contextlib.asynccontextmanager
+    async def _call(self, context: Context) -> AsyncIterator[None]:
+        """Admits a call, bounds its time, and turns what it raises into a status."""
+        if self._calls >= self._config.max_streams:
+            await abort(context, BusyError(f"all {self._config.max_streams} streams are in use; try again in a moment"))
+        self._calls += 1
+        self.idle.clear()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._config.call_timeout_s):
+                yield
+        except TimeoutError:
+            await abort(context, CallTimeoutError(f"the call lasted longer than {self._config.call_timeout_s:g} s"))
+        except Exception as error:
+            if isinstance(error, grpc.aio.AbortError):
+                raise
+            await abort(context, error)
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self.idle.set()
+            log.debug("call from %s lasted %.3f s", context.peer(), time.monotonic() - began)
+
+    @contextlib.asynccontextmanager
+    async def _session(
+        self,
+        settings: messages.Settings,
+        decoder: Decoder,
+        streaming: pb.StreamingRecognitionConfig | None = None,
+    ) -> AsyncIterator[Session]:
+        interim = streaming is not None and streaming.interim_results
+        single = streaming is not None and streaming.single_utterance
+        session = await self._work(
+            lambda: Session(
+                self._recognizer,
+                decoder,
+                nbest=settings.nbest,
+                interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
+                endpoint_silence_s=self._config.endpoint_silence_s if single else None,
+            )
+        )
+        try:
+            yield session
+        finally:
+            with contextlib.suppress(RuntimeError):  # the pool has ended, and with it the process
+                self._pool.submit(session.close)  # waits there for a step that a cancelled call left running
+
+
+class Server:
+    """A speech server: `start`, then `drain`.
+
+    Args:
+        recognizer: what answers.
+        config: where and how much.
+    """
+
+    def __init__(self, recognizer: Recognizer, config: ServerConfig) -> None:
+        self.config = config
+        self._service = SpeechService(recognizer, config)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a lottery
+                ("grpc.keepalive_time_ms", 30_000),  # notices callers that vanished without a word
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ]
+        )
+        speech_pb2_grpc.add_SpeechServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SPEECH, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> int:
+        """Starts to listen and returns the port.
+
+        Raises:
+            ConfigError: the address is taken or not of this machine.
+        """
+        address = f"{self.config.host}:{self.config.port}"
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{address} cannot be listened on; is another server there? --port 0 picks a free one"
+            ) from error
+        await self._server.start()
+        for name in ("", SPEECH):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def drain(self) -> None:
+        """Refuses new calls, lets running ones finish for at most `drain_s`, and stops."""
+        await self._health.enter_graceful_shutdown()
+        stopping = asyncio.ensure_future(self._server.stop(self.config.drain_s))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._service.idle.wait(), self.config.drain_s)
+        # What is left are health watches, which end only with the connection, and last messages on their way.
+        await self._server.stop(min(0.5, self.config.drain_s))
+        await stopping
+        self._service.close()
+
+
+async def serve(recognizer: Recognizer, config: ServerConfig, ready: Callable[[int], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    Args:
+        recognizer: what answers.
+        config: where and how much.
+        ready: called once with the port when calls are accepted.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = Server(recognizer, config)
+    ready(await server.start())
+    await stop.wait()
+    log.info("draining")
+    await server.drain()
