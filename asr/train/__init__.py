@@ -1,0 +1,1 @@
+"""Training: batches, loop, checkpoints, tracking."""

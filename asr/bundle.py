@@ -1,0 +1,225 @@
+"""The bundle: one immutable folder, named by the hash of what it holds; what is evaluated is what is served.
+
+::
+
+    bundle.json          format version, the hash of every file, how it was made
+    model.yaml           ModelConfig
+    tokens.json          output symbols, the CTC blank first
+    decoder.yaml         DecoderConfig: beam, language model weight, costs
+    model.int8.onnx      one streaming step, what is served
+    weights.safetensors  float16 weights, what fine-tuning starts from
+    lm.bin | lm.arpa...  n-gram language model, optional
+    README.md            the model card
+    NOTICE               whose data and weights it was made from
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr.config import config_to_yaml, load_config
+from asr.decode import DecoderConfig, LanguageModel, Tokens
+from asr.engine import OnnxEngine
+from asr.errors import BundleError, ConfigError
+from asr.model.config import ModelConfig
+
+FORMAT = 1
+DESCRIPTION = "bundle.json"
+ENGINE = "model.int8.onnx"
+WEIGHTS = "weights.safetensors"
+DEFAULT_ALIAS = "default"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files were checked against its hash.
+
+    Attributes:
+        path: its folder.
+        hash: of its contents, 64 hexadecimal digits.
+        model: shape of the acoustic model.
+        tokens: output symbols.
+        decoder: how it is decoded when nothing else is asked for.
+        about: how it was made: run, commit, figures.
+    """
+
+    path: Path
+    hash: str
+    model: ModelConfig
+    tokens: Tokens
+    decoder: DecoderConfig
+    about: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The first 12 digits of the hash, by which people call it."""
+        return self.hash[:12]
+
+    @property
+    def lm_path(self) -> Path | None:
+        """The language model's file, if it has one."""
+        return next(iter(sorted(self.path.glob("lm.*"))), None)
+
+    def language_model(self) -> LanguageModel | None:
+        return LanguageModel.load(self.lm_path) if self.lm_path else None
+
+    def engine(self, *, threads: int = 1) -> OnnxEngine:
+        return OnnxEngine(self.path / ENGINE, threads=threads)
+
+
+def bundles_folder() -> Path:
+    """The folder of the shipped bundles: ``$DENGAR_BUNDLES``, or ``bundles/`` beside the package."""
+    return Path(os.environ.get("DENGAR_BUNDLES") or Path(__file__).resolve().parents[1] / "bundles")
+
+
+def find_bundle(name: str | Path | None = None) -> Path:
+    """The folder of a bundle given by path, by (the beginning of) its hash, or by alias; None is the default.
+
+    Raises:
+        BundleError: there is no such bundle, or several.
+    """
+    name = str(name or DEFAULT_ALIAS)
+    if Path(name).is_dir():
+        return Path(name)
+    folder = bundles_folder()
+    alias = folder / name
+    if alias.is_file():
+        name = alias.read_text(encoding="utf-8").strip()
+    found = [path for path in folder.glob(f"{name}*") if path.is_dir()] if name else []
+    if len(found) != 1:
+        what = "no bundle" if not found else f"{len(found)} bundles"
+        raise BundleError(f"{what} called {name!r} in {folder}; name a bundle's folder, or train one and build it")
+    return found[0]
+
+
+def load_bundle(path: str | Path | None = None) -> Bundle:
+    """Opens a bundle and checks every file against the hash.
+
+    Raises:
+        BundleError: missing, corrupt, changed, or of a format this version does not read.
+    """
+    path = find_bundle(path)
+    try:
+        description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        found_format, files = description["format"], description["files"]
+    except OSError as error:
+        raise BundleError(f"{path}: is not a bundle, {DESCRIPTION} cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged ({error}); copy the bundle again") from error
+    if found_format != FORMAT:
+        raise BundleError(
+            f"{path}: has format {found_format}, this version of Dengar reads {FORMAT}; it was made by Dengar "
+            f"{description.get('dengar', 'of unknown version')}, use that one"
+        )
+    for name, digest in files.items():
+        if not (path / name).is_file():
+            raise BundleError(f"{path}: {name} is missing; copy the bundle again")
+        if _sha256(path / name) != digest:
+            raise BundleError(f"{path}: {name} is not what was built (hash differs); copy the bundle again")
+    if content_hash(files) != description.get("hash"):
+        raise BundleError(f"{path}: {DESCRIPTION} was changed (hash differs); copy the bundle again")
+    try:
+        tokens = Tokens(json.loads((path / "tokens.json").read_text(encoding="utf-8")))
+        return Bundle(
+            path=path,
+            hash=description["hash"],
+            model=load_config(ModelConfig, path / "model.yaml"),
+            tokens=tokens,
+            decoder=load_config(DecoderConfig, path / "decoder.yaml"),
+            about=description.get("about", {}),
+        )
+    except (ConfigError, OSError) as error:
+        raise BundleError(f"{path}: was made by another version of Dengar ({error})") from error
+
+
+def content_hash(files: Mapping[str, str]) -> str:
+    """The bundle's hash from its files' hashes."""
+    return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()
+
+
+def build_bundle(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    decoder: DecoderConfig,
+    chunk_frames: int | None = None,
+    lm: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    card: str = "",
+    notice: str = "",
+) -> Path:
+    """Exports a trained checkpoint and packs it with its language model.
+
+    Args:
+        checkpoint: ``final.pt`` of a run, or the run's folder.
+        folder: the bundle becomes ``folder/HASH``.
+        decoder: settings it is served with.
+        chunk_frames: output frames per step, if other than the run's.
+        lm: KenLM file to ship.
+        about: how it was made, for people; kept in ``bundle.json`` and no part of the hash.
+        card: model card, Markdown.
+        notice: attributions.
+
+    Returns:
+        The bundle's folder.
+    """
+    import dataclasses
+
+    from safetensors.torch import save_file
+
+    from asr import __version__
+    from asr.config import make_config
+    from asr.model.acoustic import AcousticModel
+    from asr.model.export import export_onnx, quantise_onnx
+    from asr.train import checkpoint as checkpoints
+
+    saved = checkpoints.load(checkpoint / checkpoints.FINAL if checkpoint.is_dir() else checkpoint)
+    config = make_config(ModelConfig, saved["model_config"], str(checkpoint))
+    encoder = dataclasses.replace(
+        config.encoder, chunk_frames=chunk_frames or config.encoder.chunk_frames, pretrained=""
+    )
+    config = dataclasses.replace(config, encoder=encoder)
+    model = AcousticModel(config, len(saved["tokens"]))
+    model.load_state_dict(saved["model"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as temporary:
+        work = Path(temporary) / "bundle"
+        work.mkdir()
+        export_onnx(model, Path(temporary) / "float.onnx")
+        quantise_onnx(Path(temporary) / "float.onnx", work / ENGINE)
+        save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, work / WEIGHTS)
+        (work / "model.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+        (work / "decoder.yaml").write_text(config_to_yaml(decoder), encoding="utf-8")
+        (work / "tokens.json").write_text(json.dumps(saved["tokens"], ensure_ascii=False), encoding="utf-8")
+        (work / "README.md").write_text(card, encoding="utf-8")
+        (work / "NOTICE").write_text(notice, encoding="utf-8")
+        if lm is not None:
+            shutil.copyfile(lm, work / f"lm{''.join(lm.suffixes[-2:]) or '.bin'}")
+        files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+        digest = content_hash(files)
+        description = {
+            "format": FORMAT,
+            "hash": digest,
+            "dengar": __version__,
+            "files": files,
+            "about": {"dev": saved.get("dev"), "steps": saved.get("steps"), **(about or {})},
+        }
+        (work / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        target = folder / digest[:12]
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    return target
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,90 @@
+"""Exports one streaming step to ONNX, in float and with int8 weights.
+
+The TorchScript-based exporter is used on purpose: it turns recurrent layers into ONNX's LSTM, which ONNX
+Runtime has in int8; the newer one unrolls or leaves them in float.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+
+from asr.model.acoustic import AcousticModel
+
+OPSET = 17
+
+
+class _Step(nn.Module):
+    """`AcousticModel.step` with the state as a flat list of tensors."""
+
+    def __init__(self, model: AcousticModel, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, mel: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        log_probs, new = self.model.step(mel, dict(zip(self.names, state, strict=True)))
+        return (log_probs, *(new[name] for name in self.names))
+
+
+def export_onnx(model: AcousticModel, path: Path) -> None:
+    """Writes the float model with its geometry and the shapes of its initial state as metadata."""
+    model.eval()
+    geometry = model.geometry
+    state = model.initial_state(2)
+    names = list(state)
+    mel = torch.full((2, geometry.window, model.config.features.n_mels), model.config.features.silence)
+    outputs = ["log_probs", *(f"new.{name}" for name in names)]
+    # The exporter announces its own deprecation; see the module for why it is used.
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Step(model, names).eval(),
+            (mel, *state.values()),
+            str(path),
+            input_names=["mel", *names],
+            output_names=outputs,
+            dynamic_axes={name: {0: "streams"} for name in ["mel", *names, *outputs]},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    exported = onnx.load(str(path))
+    metadata = {
+        "geometry": json.dumps(geometry.to_json()),
+        "state": json.dumps(
+            {
+                name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
+                for name, value in state.items()
+            }
+        ),
+    }
+    onnx.helper.set_model_props(exported, metadata)
+    onnx.save(exported, str(path))
+
+
+def quantise_onnx(source: Path, target: Path) -> None:
+    """Writes a copy whose matrix products and recurrent layers have int8 weights, per channel.
+
+    Seven bits of range are used, because processors without VNNI saturate on eight.
+    """
+    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
+    quantize_dynamic(
+        str(source),
+        str(target),
+        op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
+    # Quantisation drops the metadata of the source.
+    model = onnx.load(str(target))
+    properties = {entry.key: entry.value for entry in onnx.load(str(source)).metadata_props}
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, str(target))
