@@ -4,7 +4,7 @@ from asr.evaluate.compare import Comparison, compare
 from asr.evaluate.evaluation import Evaluation, SliceResult
 from asr.evaluate.measure import evaluate, score
 from asr.evaluate.results import Results, ScoredUtterance, is_results_folder
-from asr.evaluate.run import recognise
+from asr.evaluate.run import RunConfig, recognise
 from asr.evaluate.statistics import Resampling
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Evaluation",
     "Resampling",
     "Results",
+    "RunConfig",
     "ScoredUtterance",
     "SliceResult",
     "compare",

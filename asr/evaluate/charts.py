@@ -43,10 +43,21 @@ def snr_ladder_svg(rungs: Sequence[SliceResult]) -> str:
         axes.errorbar(places, values, yerr=[below, above], color=INK, marker="o", linewidth=2, capsize=4)
         for place, value in zip(places, values, strict=True):
             axes.annotate(
-                f"{100 * value:.1f}", (place, value), textcoords="offset points", xytext=(7, 5), color=_TEXT, fontsize=8
+                f"{100 * value:.1f}",
+                (place, value),
+                textcoords="offset points",
+                xytext=(0, 7),
+                ha="center",
+                color=_TEXT,
+                fontsize=8,
             )
         axes.set_xticks(list(places), [rung.value for rung in known])
-        axes.set(ylim=(0.0, None), ylabel="word error rate", xlabel="signal to noise", xlim=(-0.3, len(known) - 0.5))
+        axes.set(
+            ylim=(0.0, 1.12 * max(values, default=1.0) or 1.0),
+            ylabel="word error rate",
+            xlabel="signal to noise",
+            xlim=(-0.3, len(known) - 0.5),
+        )
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(axis="y", alpha=0.25)
         return _inline(figure)

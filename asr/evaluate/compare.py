@@ -18,6 +18,7 @@ from asr.evaluate.measure import score, units_of
 from asr.evaluate.results import Results, ScoredUtterance
 from asr.evaluate.slices import slices
 from asr.evaluate.statistics import (
+    MIN_UNITS,
     Integers,
     PairedTest,
     Resampling,
@@ -27,7 +28,6 @@ from asr.evaluate.statistics import (
     segment_differences,
 )
 
-MIN_UTTERANCES = 10
 MIN_COUNT = 5
 
 FlipKind = Literal["broken", "worse", "fixed", "better"]
@@ -45,7 +45,8 @@ class SliceComparison:
         fixed: utterances that only A got wrong.
         broken: utterances that only B got wrong.
         test: difference, interval and p-values.
-        p_holm: `test.p_value` corrected for all slices tested; None where the slice is too small to test.
+        p_holm: `test.p_value` corrected for all slices tested (speakers, who may be many, for themselves); None where
+            the slice has too few units to test.
     """
 
     dimension: str
@@ -238,9 +239,12 @@ def _slice(matched: _Matched, dimension: str, value: str, indices: Integers, res
 
 
 def _corrected_slices(parts: Sequence[SliceComparison]) -> list[SliceComparison]:
-    tested = [part for part in parts if part.utterances >= MIN_UTTERANCES]
-    adjusted = iter(holm([part.test.p_value for part in tested]))
-    return [replace(part, p_holm=next(adjusted)) if part.utterances >= MIN_UTTERANCES else part for part in parts]
+    adjusted: dict[tuple[str, str], float] = {}
+    for speakers in (False, True):
+        family = [p for p in parts if p.test.units >= MIN_UNITS and (p.dimension == "speaker") == speakers]
+        names = [(part.dimension, part.value) for part in family]
+        adjusted.update(zip(names, holm([part.test.p_value for part in family]), strict=True))
+    return [replace(part, p_holm=adjusted.get((part.dimension, part.value))) for part in parts]
 
 
 def _words(matched: _Matched) -> tuple[WordComparison, ...]:

@@ -35,7 +35,8 @@ class SliceResult:
         cer: character errors per reference character, spaces included.
         ser: utterances with a word error per utterance.
         error_share: this slice's part of all word errors.
-        unit: what the intervals resampled, "speaker" or "utterance".
+        unit: what the intervals resampled, "speaker" or "utterance" (a recording, in whatever noise).
+        units: how many; with few, an interval says little.
     """
 
     dimension: str
@@ -51,6 +52,7 @@ class SliceResult:
     ser: Rate
     error_share: float
     unit: str
+    units: int
 
 
 @dataclass(frozen=True, slots=True)

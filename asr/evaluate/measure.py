@@ -136,6 +136,7 @@ def _slice(scored: Scored, name: tuple[str, str], indices: Integers, total: int,
         ser=ser,
         error_share=errors / total if total else 0.0,
         unit=kind,
+        units=int(unit.max(initial=-1)) + 1,
     )
 
 

@@ -13,10 +13,11 @@ from markupsafe import Markup
 from asr.audio import Samples
 from asr.corpus.pictures import audio_bytes, data_uri
 from asr.evaluate.charts import reliability_svg, snr_ladder_svg
-from asr.evaluate.compare import MIN_UTTERANCES, Comparison
+from asr.evaluate.compare import Comparison
 from asr.evaluate.evaluation import Evaluation, SliceResult
 from asr.evaluate.measure import score
 from asr.evaluate.results import Results, ScoredUtterance
+from asr.evaluate.statistics import MIN_UNITS
 
 MAX_ROWS = 2000
 AUDIO_BUDGET_MB = 8.0
@@ -59,6 +60,7 @@ def evaluation_html(
     ladder = [part for part in evaluation.slices if part.dimension == "snr"]
     return _environment().get_template("evaluation.html").render(
         evaluation=evaluation,
+        min_units=MIN_UNITS,
         slices=_worst_first(evaluation.slices),
         ladder=Markup(snr_ladder_svg(ladder)) if len(ladder) > 1 else None,
         reliability=Markup(reliability_svg(evaluation.calibration)) if evaluation.calibration else None,
@@ -78,7 +80,7 @@ def comparison_html(comparison: Comparison) -> str:
         comparison=comparison,
         slices=sorted(tested, key=lambda part: part.test.difference) + small,
         span=max([0.01, *(max(abs(p.test.low), abs(p.test.high)) for p in [comparison.overall, *tested])]),
-        min_utterances=MIN_UTTERANCES,
+        min_units=MIN_UNITS,
         rows=comparison.flips[:MAX_ROWS],
         settings=dict(_flat(comparison.settings)),
     )  # fmt: skip
@@ -111,7 +113,7 @@ def _worst_first(slices: Sequence[SliceResult]) -> list[SliceResult]:
     """Slices of dimensions that divide the test, highest word error rate first, small ones at the end."""
     divided = {part.dimension for part in slices if sum(part.dimension == other.dimension for other in slices) > 1}
     kept = [part for part in slices if part.dimension in divided]
-    return sorted(kept, key=lambda part: (part.utterances < MIN_UTTERANCES, -(part.wer.value or 0.0)))
+    return sorted(kept, key=lambda part: (part.units < MIN_UNITS, -(part.wer.value or 0.0)))
 
 
 def _rows(results: Results, audio: AudioOf | None, budget_mb: float) -> list[_Row]:

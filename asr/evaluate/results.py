@@ -1,8 +1,8 @@
 """What a recogniser said about each item, saved so that comparing and reporting never run it again.
 
-A results folder holds ``results.jsonl``, one item a line with the manifest's keys (see `asr.corpus.manifest`) and
-``pred_text`` (NeMo's key for the hypothesis), ``words``, ``confidence``, ``audio_s``, ``processor_s``, ``manifest`` or
-``error``; and ``settings.json``, which says how they came about.
+A results folder holds ``results.jsonl``, one item a line with the manifest's keys (see `asr.corpus.manifest`),
+``manifest`` and ``condition``, and either ``pred_text`` (NeMo's key for the hypothesis), ``words``, ``confidence``,
+``audio_s`` and ``processor_s`` or ``error``; and ``settings.json``, which says how they came about.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asr.evaluate.slices import noise_condition
 
 RESULTS_FILE = "results.jsonl"
 SETTINGS_FILE = "settings.json"
-_OWN_KEYS = ("pred_text", "words", "confidence", "audio_s", "processor_s", "error", "manifest")
+_OWN_KEYS = ("pred_text", "words", "confidence", "audio_s", "processor_s", "error", "manifest", "condition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class ScoredUtterance:
         processor_s: processor seconds (all threads) that recognition took, without reading and decoding the file.
         error: why the item could not be recognised, or None; such an item is counted apart and in no rate.
         manifest: path of the manifest it came from, to find the audio again; "" if unknown.
+        condition: which of the run's noise conditions it was heard in, to make the audio again.
     """
 
     utterance: Utterance
@@ -46,6 +47,7 @@ class ScoredUtterance:
     processor_s: float = 0.0
     error: str | None = None
     manifest: str = ""
+    condition: int = 0
 
     @property
     def item(self) -> str:
@@ -63,8 +65,7 @@ class ScoredUtterance:
     def to_json(self) -> dict[str, Any]:
         """One line of ``results.jsonl``."""
         row = self.utterance.to_json()
-        if self.manifest:
-            row["manifest"] = self.manifest
+        row |= {"manifest": self.manifest, "condition": self.condition}
         if self.error is not None:
             return {**row, "error": self.error}
         return {
@@ -95,6 +96,7 @@ class ScoredUtterance:
                 processor_s=float(own.get("processor_s", 0.0)),
                 error=own.get("error"),
                 manifest=str(own.get("manifest", "")),
+                condition=int(own.get("condition", 0)),
             )
         except KeyError as error:
             raise ManifestError(f"{where}: key {error} is missing; it is not a result of `dengar evaluate`") from error

@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from asr.audio import SAMPLE_RATE_HZ, Samples
+from asr.augment import AugmentConfig, Augmenter
 from asr.corpus.manifest import AudioReader, Manifest, Utterance
 from asr.decode import Hypothesis
-from asr.errors import DengarError
+from asr.errors import ConfigError, DengarError
 from asr.evaluate.results import ScoredUtterance
 
-PACKET_MS = 100
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class RunConfig:
+    """How items are heard.
+
+    Attributes:
+        whole: decode whole files at once; else as a stream, in packets of `packet_ms`.
+        packet_ms: length of a packet.
+        snr_db: conditions under which every item is heard in turn: as it is (None), or with noise at an exact
+            signal-to-noise ratio (see `asr.augment`).
+        noise: kind of that noise; with "files" only those reserved for testing are used.
+        noise_dir: folder of noise files.
+        seed: of the noise; the same item meets the same noise at every ratio.
+    """
+
+    whole: bool = False
+    packet_ms: Annotated[int, Field(ge=10, le=10_000)] = 100
+    snr_db: Annotated[tuple[float | None, ...], Field(min_length=1)] = (None,)
+    noise: Literal["cabin", "babble", "files"] = "cabin"
+    noise_dir: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def augmenters(self) -> list[Augmenter | None]:
+        """One for each condition; raises `ConfigError` if a condition cannot be made."""
+        if self.noise == "files" and not self.noise_dir and any(snr_db is not None for snr_db in self.snr_db):
+            raise ConfigError("noise from files needs a folder of them: --noise-dir FOLDER")
+        return [
+            None
+            if snr_db is None
+            else Augmenter(AugmentConfig.noise_at_snr(snr_db, kind=self.noise), self.seed, self.noise_dir or None)
+            for snr_db in self.snr_db
+        ]
 
 
 class Stream(Protocol):
@@ -39,69 +75,65 @@ class Listener(Protocol):
         ...
 
 
-class Noise(Protocol):
-    """The part of `asr.augment.Augmenter` that evaluation needs."""
-
-    def apply(self, samples: Samples, utterance_id: str, epoch: int = 0) -> tuple[Samples, dict[str, Any]]:
-        """The samples with noise, and every draw."""
-        ...
-
-
-def recognise(
-    listener: Listener,
-    manifests: Sequence[Manifest],
-    *,
-    conditions: Sequence[Noise | None] = (None,),
-    whole: bool = False,
-    packet_ms: int = PACKET_MS,
-) -> Iterator[ScoredUtterance]:
+def recognise(listener: Listener, manifests: Sequence[Manifest], config: RunConfig) -> Iterator[ScoredUtterance]:
     """Yields what is heard in every item of every manifest, under each condition in turn.
 
-    Args:
-        listener: the recogniser.
-        manifests: what to hear.
-        conditions: noise to add to every item; None leaves it as it is.
-        whole: decode whole files at once; else in packets of `packet_ms`, as a stream.
-        packet_ms: length of a packet.
+    An item that cannot be read or recognised yields its error and the others go on.
     """
-    for noise in conditions:
+    for condition, augmenter in enumerate(config.augmenters()):
         for manifest in manifests:
             reader = AudioReader(manifest.root)
+            path = str(manifest.path.resolve())
             for utterance in manifest.utterances:
-                path = str(manifest.path.resolve())
                 try:
-                    samples, heard = read_audio(reader, utterance, noise)
-                    yield _hear(listener, samples, heard, path, None if whole else packet_ms)
+                    samples, heard = _sound(reader, utterance, augmenter)
+                    item = _hear(listener, samples, heard, config)
                 except DengarError as error:
-                    yield ScoredUtterance(utterance, error=str(error), manifest=path)
+                    item = ScoredUtterance(utterance, error=str(error))
+                yield replace(item, manifest=path, condition=condition)
 
 
-def read_audio(reader: AudioReader, utterance: Utterance, noise: Noise | None) -> tuple[Samples, Utterance]:
-    """An item's samples as the recogniser hears them, and the item with the noise's draws.
+def audio_source(config: RunConfig) -> Callable[[ScoredUtterance], Samples | None]:
+    """Makes what an item sounded like again, noise included, from its manifest; None where that has gone."""
+    augmenters = config.augmenters()
+    readers: dict[str, AudioReader] = {}
 
-    The draws depend on the noise's seed and the item's name alone, so the same audio can be made again.
-    """
+    def audio(item: ScoredUtterance) -> Samples | None:
+        reader = readers.setdefault(item.manifest, AudioReader(Path(item.manifest).parent))
+        try:
+            return _sound(reader, item.utterance, augmenters[item.condition])[0]
+        except (DengarError, IndexError):
+            return None
+
+    return audio
+
+
+def _sound(reader: AudioReader, utterance: Utterance, augmenter: Augmenter | None) -> tuple[Samples, Utterance]:
+    """An item's samples in the condition, and the item with the noise's draws."""
     samples = reader.read(utterance)
-    if noise is None:
+    if augmenter is None:
         return samples, utterance
-    samples, draws = noise.apply(samples, utterance.id or utterance.audio_filepath)
-    return samples, replace(utterance, augmentation={**(utterance.augmentation or {}), **draws})
+    samples, draws = augmenter.apply(samples, utterance.id or utterance.audio_filepath)
+    return samples, replace(utterance, augmentation=draws)
 
 
-def _hear(
-    listener: Listener, samples: Samples, utterance: Utterance, manifest: str, packet_ms: int | None
-) -> ScoredUtterance:
+def _hear(listener: Listener, samples: Samples, utterance: Utterance, config: RunConfig) -> ScoredUtterance:
     started = time.process_time()
-    best = _stream(listener, samples, packet_ms) if packet_ms else listener.transcribe(samples, whole=True)[0]
-    processor_s = time.process_time() - started
+    found = listener.transcribe(samples, whole=True) if config.whole else _stream(listener, samples, config.packet_ms)
+    best = found[0]
     return ScoredUtterance(
-        utterance, best.text, best.words, best.confidence, len(samples) / SAMPLE_RATE_HZ, processor_s, manifest=manifest
+        utterance,
+        hypothesis=best.text,
+        words=best.words,
+        confidence=best.confidence,
+        audio_s=len(samples) / SAMPLE_RATE_HZ,
+        processor_s=time.process_time() - started,
     )
 
 
-def _stream(listener: Listener, samples: Samples, packet_ms: int) -> Hypothesis:
+def _stream(listener: Listener, samples: Samples, packet_ms: int) -> list[Hypothesis]:
     stream = listener.stream()
     packet = packet_ms * SAMPLE_RATE_HZ // 1000
     for start in range(0, len(samples), packet):
         stream.accept(samples[start : start + packet])
-    return stream.finish()[0]
+    return stream.finish()

@@ -21,8 +21,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Pairs = Sequence[tuple[str, str]]
 
-MIN_SPEAKERS = 10
-"""Fewer clusters than this say too little about the spread between them: utterances are resampled instead."""
+MIN_UNITS = 10
+"""Fewer say too little about the spread between them: utterances are resampled instead of so few speakers."""
 _BLOCK = 4_000_000  # cells of a resampling matrix held at once: 32 MB
 
 
@@ -60,7 +60,8 @@ class PairedTest:
             segments as independent; None where fewer than two segments hold an error, or all
             differ by the same.
         p_mcnemar: two-sided exact McNemar test on whole sentences right or wrong.
-        unit: what was resampled, "speaker" or "utterance".
+        unit: what was resampled, "speaker" or "utterance" (a recording, in whatever noise).
+        units: how many.
     """
 
     difference: float
@@ -70,6 +71,7 @@ class PairedTest:
     p_mapsswe: float | None
     p_mcnemar: float
     unit: str
+    units: int
 
 
 def units(speakers: Sequence[str], items: Sequence[str]) -> tuple[Integers, str]:
@@ -90,7 +92,7 @@ def units(speakers: Sequence[str], items: Sequence[str]) -> tuple[Integers, str]
         ("utterance", [f"i:{item}" for item in items]),
     ):
         indices = np.unique(names, return_inverse=True)[1] if names else np.zeros(0, np.int64)
-        if kind == "utterance" or (any(speakers) and indices.max() + 1 >= MIN_SPEAKERS):
+        if kind == "utterance" or (any(speakers) and indices.max() + 1 >= MIN_UNITS):
             break
     return indices.astype(np.int64), kind
 
@@ -146,6 +148,7 @@ def paired_test(
         p_mapsswe=mapsswe_p(np.concatenate(segments) if len(segments) else np.zeros(0)),
         p_mcnemar=mcnemar_p(only_a, only_b),
         unit=unit[1],
+        units=len(sums),
     )
 
 
