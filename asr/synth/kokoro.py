@@ -89,7 +89,7 @@ class Kokoro:
         symbols = to_kokoro(phonemes(text, "en" if british else "en-us"), british)
         tokens = [self._symbols[symbol] for symbol in symbols if symbol in self._symbols]
         if not 0 < len(tokens) <= MAX_SYMBOLS:
-            raise ConfigError(f"kokoro speaks 1 to {MAX_SYMBOLS} phonemes at once, not {len(tokens)}; shorten {text[:40]!r}")
+            raise ConfigError(f"kokoro speaks 1 to {MAX_SYMBOLS} phonemes at once, not {len(tokens)}: {text[:40]!r}")
         # Style tables are (510, 1, 256): one style for each number of phonemes.
         style = sum(weight * self._styles[name][len(tokens) - 1] for name, weight in weights.items())
         feed = {

@@ -182,6 +182,7 @@ def _draw(grammar: Grammar, name: str, rng: np.random.Generator, depth: int) -> 
 @functools.cache
 def spoken_number(number: int) -> str:
     """``number`` in words: 42 is ``forty two``."""
-    from num2words import num2words
+    import inflect
 
-    return str(num2words(number)).replace("-", " ").replace(",", "")
+    words = str(inflect.engine().number_to_words(number, andword=""))  # type: ignore[arg-type]
+    return " ".join(words.replace("-", " ").replace(",", " ").split())
