@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,8 @@ from services.cli import output
 def serve(
     *,
     bundle: Annotated[
-        Path | None, typer.Option(envvar="DENGAR_BUNDLE", help="Bundle folder; the shipped one if none is given.")
+        str | None,
+        typer.Option(envvar="DENGAR_BUNDLE", help="Folder, hash or alias of a bundle; the shipped one if none."),
     ] = None,
     host: Annotated[str, typer.Option(envvar="DENGAR_HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="DENGAR_PORT", help="Port; 0 picks a free one.")] = 50051,

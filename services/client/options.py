@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,8 +106,9 @@ def audio_requests(audio: Audio) -> Iterator[pb.StreamingRecognizeRequest]:
 
 def as_bytes(audio: Audio) -> bytes:
     """Bytes as they are; samples, int16 or float in [-1, 1], of shape (T,) or (T, channels), as LINEAR16."""
-    if not isinstance(audio, (bytes, bytearray, memoryview)):
-        if audio.dtype.kind == "f":
-            audio = np.rint(np.clip(audio, -1.0, 1.0 - 2**-15) * 2**15).astype(np.int16)
-        return audio.astype("<i2").tobytes()
-    return bytes(audio)
+    if not isinstance(audio, np.ndarray):
+        return bytes(audio)
+    samples: npt.NDArray[Any] = audio
+    if samples.dtype.kind == "f":
+        samples = np.rint(np.clip(samples, -1.0, 1.0 - 2**-15) * 2**15)
+    return samples.astype("<i2").tobytes()

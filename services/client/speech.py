@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from types import TracebackType
@@ -91,12 +92,14 @@ class Client:
         """
         first = first_request(options, interim_results=interim_results, single_utterance=single_utterance)
         failures: list[Exception] = []
-        begun = threading.Event()
+        begun, ended = threading.Event(), threading.Event()
 
         def requests() -> Iterator[pb.StreamingRecognizeRequest]:
             yield first
             try:
                 for chunk in chunks:
+                    if ended.is_set():
+                        break
                     yield from audio_requests(chunk)
             except Exception as error:
                 failures.append(error)
@@ -107,7 +110,10 @@ class Client:
         begun.set()
         try:
             for response in call:
-                yield from stream_results_of(response)
+                for result in stream_results_of(response):
+                    if result.end_of_utterance:
+                        ended.set()
+                    yield result
         except grpc.RpcError as error:
             if not failures:
                 raise error_of(error, self.address) from None
@@ -169,11 +175,14 @@ class AsyncClient:
         """See `Client.stream`; `chunks` is iterated in another task."""
         first = first_request(options, interim_results=interim_results, single_utterance=single_utterance)
         failures: list[Exception] = []
+        ended = asyncio.Event()
 
         async def requests() -> AsyncIterator[pb.StreamingRecognizeRequest]:
             yield first
             try:
                 async for chunk in chunks:
+                    if ended.is_set():
+                        break
                     for request in audio_requests(chunk):
                         yield request
             except Exception as error:
@@ -184,10 +193,15 @@ class AsyncClient:
         try:
             async for response in call:
                 for result in stream_results_of(response):
+                    if result.end_of_utterance:
+                        ended.set()
                     yield result
         except grpc.RpcError as error:
             if not failures:
                 raise error_of(error, self.address) from None
+        except asyncio.CancelledError:
+            if not failures:
+                raise
         finally:
             call.cancel()
         if failures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,7 +16,7 @@ class ServerConfig:
     """What a server serves, where, and how much it takes on.
 
     Attributes:
-        bundle: folder of the bundle, or None for the shipped one.
+        bundle: folder, hash or alias of the bundle, or None for the shipped one.
         host: address to listen on.
         port: 0 picks a free one.
         threads: worker threads that decode and recognise.
@@ -32,7 +31,7 @@ class ServerConfig:
         drain_s: how long running calls may go on once the server is told to stop.
     """
 
-    bundle: Path | None = None
+    bundle: str | None = None
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)

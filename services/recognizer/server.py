@@ -28,6 +28,7 @@ from services.recognizer.status import BusyError, CallTimeoutError, IdleError, P
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
 END_OF_UTTERANCE = pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
+LINGER_S = 0.25
 log = logging.getLogger("dengar.recognizer")
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -82,7 +83,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
 
     async def StreamingRecognize(self, requests: Any, context: Context) -> None:  # noqa: N802, ARG002
         """Recognises speech while it comes in."""
-        async with self._call(context):
+        async with self._call(context, lingering=True):
             first = await self._read(context)
             if first is None:
                 raise ProtocolError("the stream was closed before its configuration; send streaming_config first")
@@ -94,7 +95,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             settings = await self._work(messages.settings_of, streaming.config)
             decoder = settings.decoder(self._config.max_audio_s)
             async with self._session(settings, decoder, streaming) as session:
-                if await self._listen(session, context):
+                ended = await self._listen(session, context)
+                if ended:
                     event_time = messages.duration(session.duration_s)
                     await context.write(
                         pb.StreamingRecognizeResponse(speech_event_type=END_OF_UTTERANCE, speech_event_time=event_time)
@@ -106,6 +108,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                         results=[result], metadata=messages.metadata(self._recognizer.bundle_hash, session.duration_s)
                     )
                 )
+            if ended:
+                await self._linger(context)
 
     async def _listen(self, session: Session, context: Context) -> bool:
         """Takes in audio until the caller half-closes (False) or the utterance ends (True)."""
@@ -144,13 +148,22 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             ) from None
         return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]
 
+    async def _linger(self, context: Context) -> None:
+        """Lets the caller finish sending, unheard: a send that is cut off would hide the status from it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await context.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
+                    pass
+
     async def _work(self, function: Callable[..., Value], *arguments: Any) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     @contextlib.asynccontextmanager
-    async def _call(self, context: Context) -> AsyncIterator[None]:
+    async def _call(self, context: Context, *, lingering: bool = False) -> AsyncIterator[None]:
         """Admits a call, bounds its time, and turns what it raises into a status."""
         if self._calls >= self._config.max_streams:
+            if lingering:
+                await self._linger(context)
             await abort(context, BusyError(f"all {self._config.max_streams} streams are in use; try again in a moment"))
         self._calls += 1
         self.idle.clear()
@@ -163,6 +176,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         except Exception as error:
             if isinstance(error, grpc.aio.AbortError):
                 raise
+            if lingering:
+                await self._linger(context)
             await abort(context, error)
         finally:
             self._calls -= 1

@@ -22,51 +22,51 @@ class Word(Protocol):
     """See `asr.decode`."""
 
     @property
-    def word(self) -> str: ...  # noqa: D102
+    def word(self) -> str: ...
     @property
-    def start_s(self) -> float: ...  # noqa: D102
+    def start_s(self) -> float: ...
     @property
-    def end_s(self) -> float: ...  # noqa: D102
+    def end_s(self) -> float: ...
     @property
-    def confidence(self) -> float: ...  # noqa: D102
+    def confidence(self) -> float: ...
 
 
 class Hypothesis(Protocol):
     """See `asr.decode`."""
 
     @property
-    def text(self) -> str: ...  # noqa: D102
+    def text(self) -> str: ...
     @property
-    def words(self) -> Sequence[Word]: ...  # noqa: D102
+    def words(self) -> Sequence[Word]: ...
     @property
-    def confidence(self) -> float: ...  # noqa: D102
+    def confidence(self) -> float: ...
 
 
 class Partial(Protocol):
     """See `asr.recognize`."""
 
     @property
-    def hypothesis(self) -> Hypothesis: ...  # noqa: D102
+    def hypothesis(self) -> Hypothesis: ...
     @property
-    def stability(self) -> float: ...  # noqa: D102
+    def stability(self) -> float: ...
 
 
 class RecognitionStream(Protocol):
     """See `asr.recognize`."""
 
     @property
-    def trailing_silence_s(self) -> float: ...  # noqa: D102
-    def accept(self, samples: Samples, /) -> None: ...  # noqa: D102
-    def partial(self) -> Partial: ...  # noqa: D102
-    def finish(self) -> Sequence[Hypothesis]: ...  # noqa: D102
+    def trailing_silence_s(self) -> float: ...
+    def accept(self, samples: Samples, /) -> None: ...
+    def partial(self) -> Partial: ...
+    def finish(self) -> Sequence[Hypothesis]: ...
 
 
 class Recognizer(Protocol):
     """What the server needs of `asr.recognize.Recognizer`."""
 
     @property
-    def bundle_hash(self) -> str: ...  # noqa: D102
-    def stream(self, nbest: int = 1) -> RecognitionStream: ...  # noqa: D102
+    def bundle_hash(self) -> str: ...
+    def stream(self, nbest: int = 1) -> RecognitionStream: ...
 
 
 @dataclass(frozen=True, slots=True)
