@@ -175,7 +175,7 @@ def _tokenise(sentences: Iterable[str]) -> tuple[tuple[str, ...], Ints]:
 def _discounts(adjusted: Ints) -> Floats | None:
     """What to take off counts of 0, 1, 2 and 3 or more; None if counts of counts do not tell."""
     of = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].astype(float)
-    if not of[1:].all():
+    if not of[1:4].all():
         return None
     y = of[1] / (of[1] + 2 * of[2])
     discounts = np.array([0.0, *(n - (n + 1) * y * of[n + 1] / of[n] for n in (1, 2, 3))])

@@ -1,0 +1,80 @@
+import gzip
+import json
+import zlib
+
+import pytest
+
+from asr.decode import LanguageModel
+from asr.decode.lm_recipe import Recipe, main
+from asr.errors import ConfigError
+
+RECIPE = """
+order: 2
+drop: "(^| )th( |$)"
+sources:
+  - {name: asked, file: queries.tsv.gz, tagged: true, held_out: 4, licence: "CC0"}
+  - {name: read, file: read.txt, licence: "CC BY 4.0"}
+"""
+
+
+@pytest.fixture
+def texts(tmp_path):
+    queries = [f"play {word} music" for word in "jazz rock pop folk funk soul blues swing".split()]
+    with gzip.open(tmp_path / "queries.tsv.gz", "wt") as file:
+        for query in [*queries, "meet me on the th", "Digits 12"]:
+            file.write(f"asked\t{query}\n")
+        file.write("other\tnot this one\n")
+    (tmp_path / "read.txt").write_text("once upon a time\nthe dev sentence\n\n")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    row = {"audio_filepath": "a.wav", "duration": 1.0, "text": "the dev sentence", "corpus": "read-dev"}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row) + "\n")
+    return tmp_path, queries
+
+
+def test_recipe_builds_and_accounts_for_every_sentence(texts, capsys):
+    folder, queries = texts
+    out = folder / "out" / "lm.arpa.gz"
+    arguments = [str(folder / "recipe.yaml"), "--texts", str(folder), "--out", str(out)]
+    assert main([*arguments, "--dev", str(folder / "dev.jsonl")]) == 0
+    result = json.loads(capsys.readouterr().out)
+    held = [query for query in queries if zlib.crc32(query.encode()) % 4 == 0]
+    assert 0 < len(held) < len(queries)
+    assert result["sentences"] == {"asked": len(queries) - len(held), "read": 1}
+    assert result["left_out"] == {"dev sentence": 1, "dropped by pattern": 1, "not in a-z ' and space": 1}
+    assert result["fits"]["asked"]["sentences"] == len(held)
+    assert result["fits"]["read-dev"]["oov_rate"] == 1.0
+    assert result["bytes"] == out.stat().st_size
+    lm = LanguageModel.load(out)
+    assert "music" in lm
+    assert "once" in lm
+    assert "dev" not in lm
+    assert "th" not in lm
+    assert "one" not in lm
+    assert "read: CC BY 4.0" in (out.parent / "NOTICE").read_text()
+
+
+def test_a_missing_text_is_one_line(texts, capsys):
+    folder, _ = texts
+    (folder / "read.txt").unlink()
+    arguments = [str(folder / "recipe.yaml"), "--texts", str(folder), "--out", str(folder / "lm.arpa")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "read.txt" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("sources: []", "sources"), ("ordr: 3", "field required|not permitted"), ("[1", "cannot be read"), ("", "cannot be read")],
+)
+def test_a_bad_recipe_names_the_key(tmp_path, text, reason):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=reason):
+        Recipe.load(tmp_path / "bad.yaml")
+
+
+def test_default_recipe_is_valid():
+    from pathlib import Path
+
+    recipe = Recipe.load(Path(__file__).parents[3] / "experiments" / "lm-default.yaml")
+    assert any("BY-SA" in source.licence for source in recipe.sources)
