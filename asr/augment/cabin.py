@@ -95,7 +95,7 @@ def _draw_gear(rng: np.random.Generator, speed_kmh: float) -> tuple[int, float]:
 
 def render(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
     """The sound of `drive`: a seamless loop of shape (length,), within [-1, 1]."""
-    mix = engine(drive, rng, length) + road(drive, rng, length) + wind(drive, rng, length)
+    mix = engine(drive, rng, length) + road(drive, rng, length) + wind(drive, rng, length) + surroundings(rng, length)
     if drive.fan:
         mix += fan(drive.fan, rng, length)
     if drive.rain:
@@ -133,14 +133,15 @@ def engine(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
     for order, amplitude in _engine_orders(drive, rng):
         sound += np.float32(amplitude) * np.sin(np.float32(order) * angle + np.float32(rng.uniform(0, 2 * np.pi)))
     load = 10.0 ** (1.5 * drift(rng, length, 0.3) / 20.0)
-    return pressure(sound * load.astype(np.float32), 70.0 + 30.0 * np.log10(drive.rpm / IDLE_RPM))
+    return pressure(sound * load.astype(np.float32), 62.0 + 30.0 * np.log10(drive.rpm / IDLE_RPM))
 
 
 def _engine_orders(drive: Drive, rng: np.random.Generator) -> list[tuple[int, float]]:
     """(multiple of the working cycle, amplitude): an order k of the cycle sounds at k * rpm / 120 Hz."""
     orders: list[tuple[int, float]] = []
-    highest = min(20 * drive.cylinders, int(2000.0 / (drive.rpm / 120.0)))
-    for order in range(1, highest + 1):
+    highest = min(16 * drive.cylinders, int(2000.0 / (drive.rpm / 120.0)))
+    between = range(1, min(3 * drive.cylinders, highest) + 1)
+    for order in sorted({*between, *range(drive.cylinders, highest + 1, drive.cylinders)}):
         harmonic = order / drive.cylinders
         level_db = -9.0 * np.log2(max(harmonic, 1.0)) + rng.normal(0.0, 2.0)
         if order % drive.cylinders:
@@ -166,19 +167,29 @@ def road(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
 
 
 def wind(drive: Drive, rng: np.random.Generator, length: int) -> Samples:
-    """Turbulence: 60 dB per decade of speed, falling by 5 dB per octave above 200 Hz, in gusts; louder by a window."""
+    """Turbulence: 60 dB per decade of speed, falling by 7 dB per octave above 200 Hz, in gusts; louder by a window."""
     if drive.speed_kmh < 1.0:
         return np.zeros(length, np.float32)
     corner_hz = rng.uniform(150.0, 300.0)
 
     def shape_db(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        falling = -5.0 * np.log2(np.maximum(frequency_hz, corner_hz) / corner_hz)
-        falling -= 6.0 * np.log2(np.maximum(frequency_hz, 4000.0) / 4000.0)
+        falling = -7.0 * np.log2(np.maximum(frequency_hz, corner_hz) / corner_hz)
+        falling -= 4.0 * np.log2(np.maximum(frequency_hz, 4000.0) / 4000.0)
         return falling + 6.0 * np.log2(np.minimum(frequency_hz, 40.0) / 40.0)
 
     gusts = (10.0 ** (2.0 * drift(rng, length, 2.0) / 20.0)).astype(np.float32)
-    level_db = 62.0 + 60.0 * np.log10(drive.speed_kmh / 50.0) + (10.0 if drive.window_open else 0.0)
+    level_db = 56.0 + 60.0 * np.log10(drive.speed_kmh / 50.0) + (10.0 if drive.window_open else 0.0)
     return pressure(coloured(rng, length, shape_db) * gusts, level_db)
+
+
+def surroundings(rng: np.random.Generator, length: int) -> Samples:
+    """The street outside a closed car: what is left when it stands still, falling by 5 dB per octave above 150 Hz."""
+
+    def shape_db(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return -5.0 * np.log2(np.maximum(frequency_hz, 150.0) / 150.0)
+
+    swell = (10.0 ** (2.0 * drift(rng, length, 0.3) / 20.0)).astype(np.float32)
+    return pressure(coloured(rng, length, shape_db) * swell, float(rng.uniform(44.0, 54.0)))
 
 
 def fan(setting: int, rng: np.random.Generator, length: int) -> Samples:

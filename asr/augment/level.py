@@ -52,7 +52,8 @@ def active_speech_level_db(samples: npt.NDArray[np.floating], rate_hz: int = SAM
 
 def _active_counts(held: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Samples at or above each threshold 2^-15 ... 2^-1, shape (15,), never rising."""
-    exponents = np.clip(np.frexp(held)[1] + THRESHOLDS, 0, THRESHOLDS)
+    audible = np.maximum(held, 2.0 ** -(THRESHOLDS + 1))  # frexp gives zero the exponent of a loud value
+    exponents = np.clip(np.frexp(audible)[1] + THRESHOLDS, 0, THRESHOLDS)
     return np.cumsum(np.bincount(exponents, minlength=THRESHOLDS + 1)[::-1])[::-1][1:]
 
 

@@ -101,7 +101,9 @@ def _print(written: Written, page: Path | None) -> None:
     table = Table(show_header=False, box=None)
     table.add_row("utterances", f"{len(written.utterances)} ({written.duration_s / 60:.1f} minutes)")
     table.add_row("noise", ", ".join(f"{kind} {count}" for kind, count in written.noises().items()))
-    table.add_row("speed", f"{written.times_real_time:.0f} times faster than real time on one core")
+    table.add_row(
+        "speed", f"{written.times_real_time:.0f} times real time on one core, making noise clips and rooms included"
+    )
     table.add_row("manifest", str(written.manifest))
     if page is not None:
         table.add_row("before and after", str(page))
