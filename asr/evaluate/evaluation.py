@@ -13,7 +13,7 @@ from asr.corpus.manifest import Problem
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """An error rate with its bootstrap interval, all fractions; None where there is nothing to divide by."""
+    """An error rate with its bootstrap interval, fractions; None where nothing can be divided or resampled."""
 
     value: float | None
     low: float | None

@@ -105,10 +105,9 @@ def _rates(
     if not len(columns):
         return [Rate(None, None, None) for _ in errors]
     bounds = intervals(columns, below, unit, resampling)
-    return [
-        Rate(float(column.sum() / total.sum()), float(low), float(high)) if total.sum() else Rate(None, None, None)
-        for column, total, (low, high) in zip(columns.T, below.T, bounds, strict=True)
-    ]
+    values = np.divide(columns.sum(0), below.sum(0), out=np.full(len(bounds), np.nan), where=below.sum(0) > 0)
+    known = [[None if np.isnan(x) else float(x) for x in row] for row in np.column_stack([values, bounds])]
+    return [Rate(value, low, high) for value, low, high in known]
 
 
 def _slice(scored: Scored, name: tuple[str, str], indices: Integers, total: int, resampling: Resampling) -> SliceResult:

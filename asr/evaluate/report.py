@@ -79,7 +79,7 @@ def comparison_html(comparison: Comparison) -> str:
     return _environment().get_template("comparison.html").render(
         comparison=comparison,
         slices=sorted(tested, key=lambda part: part.test.difference) + small,
-        span=max([0.01, *(max(abs(p.test.low), abs(p.test.high)) for p in [comparison.overall, *tested])]),
+        span=max([0.01, *(max(abs(p.test.low or 0.0), abs(p.test.high or 0.0)) for p in tested)]),
         min_units=MIN_UNITS,
         rows=comparison.flips[:MAX_ROWS],
         settings=dict(_flat(comparison.settings)),

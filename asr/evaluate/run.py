@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from asr.audio import SAMPLE_RATE_HZ, Samples
-from asr.augment import AugmentConfig, Augmenter
 from asr.corpus.manifest import AudioReader, Manifest, Utterance
 from asr.decode import Hypothesis
 from asr.errors import ConfigError, DengarError
 from asr.evaluate.results import ScoredUtterance
+
+if TYPE_CHECKING:
+    from asr.augment import Augmenter
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -42,7 +44,11 @@ class RunConfig:
 
     def augmenters(self) -> list[Augmenter | None]:
         """One for each condition; raises `ConfigError` if a condition cannot be made."""
-        if self.noise == "files" and not self.noise_dir and any(snr_db is not None for snr_db in self.snr_db):
+        if all(snr_db is None for snr_db in self.snr_db):
+            return [None for _ in self.snr_db]
+        from asr.augment import AugmentConfig, Augmenter
+
+        if self.noise == "files" and not self.noise_dir:
             raise ConfigError("noise from files needs a folder of them: --noise-dir FOLDER")
         return [
             None

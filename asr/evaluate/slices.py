@@ -22,6 +22,9 @@ _DECADES = {
 }  # fmt: skip
 
 
+_GENDERS = {"f": "female", "m": "male"}
+
+
 @dataclass(frozen=True, slots=True)
 class NoiseCondition:
     """The noise that was added to an item.
@@ -86,7 +89,7 @@ def _age(utterance: Utterance) -> str:
 DIMENSIONS: dict[str, Callable[[Utterance], str]] = {
     "corpus": lambda utterance: utterance.corpus or UNKNOWN,
     "speaker": lambda utterance: utterance.speaker or UNKNOWN,
-    "gender": lambda utterance: utterance.gender or UNKNOWN,
+    "gender": lambda utterance: _GENDERS.get(utterance.gender.lower(), utterance.gender) or UNKNOWN,
     "accent": lambda utterance: utterance.accent or UNKNOWN,
     "age": _age,
     "noise": _noise,

@@ -7,13 +7,14 @@ performance via blockwise bootstrap", Interspeech 2020).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy.special
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
 
@@ -53,7 +54,8 @@ class PairedTest:
 
     Attributes:
         difference: error rate of B minus error rate of A.
-        low, high: bootstrap interval of the difference (Bisani & Ney, ICASSP 2004).
+        low: lower end of the bootstrap interval of the difference (Bisani & Ney, ICASSP 2004); None with one unit.
+        high: its upper end.
         p_value: two-sided, by approximate randomisation over units (Noreen 1989): the signs of the units' differences
             are flipped at random, which is exact when the two models are exchangeable.
         p_mapsswe: two-sided matched-pairs sentence-segment word error test (Gillick & Cox, ICASSP 1989), which takes
@@ -65,8 +67,8 @@ class PairedTest:
     """
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float
     p_mapsswe: float | None
     p_mcnemar: float
@@ -107,10 +109,12 @@ def intervals(errors: Floats, totals: Floats, unit: Integers, config: Resampling
         config: replicates, level and seed.
 
     Returns:
-        Shape (K, 2), low and high; NaN where the totals are zero.
+        Shape (K, 2), low and high; NaN where the totals are zero, and from fewer than two units.
     """
     count = errors.shape[1]
     sums = _sum_by_unit(np.hstack([errors, totals]), unit)
+    if len(sums) < 2:
+        return np.full((count, 2), np.nan)
     rates = np.concatenate([_ratio(draw[:, :count], draw[:, count:]) for draw in _replicates(sums, config)])
     return _percentiles(rates, config.level)
 
@@ -137,13 +141,13 @@ def paired_test(
     difference = (errors_b - errors_a).astype(np.float64)
     sums = _sum_by_unit(np.column_stack([difference, words]), unit[0])
     rates = np.concatenate([_ratio(draw[:, :1], draw[:, 1:]) for draw in _replicates(sums, config)])
-    low, high = _percentiles(rates, config.level)[0]
+    low, high = _percentiles(rates, config.level)[0].tolist() if len(sums) > 1 else (None, None)
     only_a = int(((errors_a > 0) & (errors_b == 0)).sum())
     only_b = int(((errors_b > 0) & (errors_a == 0)).sum())
     return PairedTest(
         difference=float(difference.sum() / max(words.sum(), 1)),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p_value=randomisation_p(sums[:, 0], config),
         p_mapsswe=mapsswe_p(np.concatenate(segments) if len(segments) else np.zeros(0)),
         p_mcnemar=mcnemar_p(only_a, only_b),
@@ -172,13 +176,13 @@ def mapsswe_p(differences: npt.NDArray[np.number]) -> float | None:
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     if deviation == 0.0:
         return 1.0 if mean == 0.0 else None
-    return float(2.0 * scipy.stats.norm.sf(abs(mean) / (deviation / np.sqrt(len(differences)))))
+    return math.erfc(abs(mean) / deviation * math.sqrt(len(differences) / 2.0))
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
     """Exact two-sided McNemar p-value from the counts of items that only A and only B got wrong."""
     discordant = only_a + only_b
-    return float(scipy.stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
+    return min(1.0, 2.0 * float(scipy.special.bdtr(min(only_a, only_b), discordant, 0.5)))
 
 
 def segment_differences(pairs_a: Pairs, pairs_b: Pairs, separator: int = 2) -> Integers:

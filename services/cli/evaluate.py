@@ -39,7 +39,9 @@ def evaluate(
         typer.Argument(metavar="MANIFEST...", help="Manifests to hear, or one results folder to report on again."),
     ],
     *,
-    bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="Bundle; the shipped one by default.")] = None,
+    bundle: Annotated[
+        str, typer.Option("--bundle", "-b", help="Folder, hash or alias; default: the shipped bundle.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Results folder: results.jsonl, evaluation.json, report.html.")
     ] = None,
@@ -90,8 +92,8 @@ def evaluate(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Results folder or bundle to compare with.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Results folder or bundle in question.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="Results folder or bundle to compare with.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Results folder or bundle in question.")],
     *,
     manifest: Annotated[
         list[Path] | None, typer.Option("--manifest", "-m", help="What bundles are to hear; may be repeated.")
@@ -172,7 +174,7 @@ def _run_config(snr: str, **values: bool | int | str) -> RunConfig:
     return make_config(RunConfig, {"snr_db": conditions, **values}, "evaluation")
 
 
-def _run(bundle: Path | None, paths: Sequence[Path], config: RunConfig, threads: int) -> Results:
+def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) -> Results:
     from asr.config import config_to_json
     from asr.corpus.manifest import read_manifest
     from asr.evaluate import Results, recognise
@@ -184,12 +186,12 @@ def _run(bundle: Path | None, paths: Sequence[Path], config: RunConfig, threads:
         output.warn(f"{problem.where}: {problem.reason}")
     if len(problems) > 10:
         output.warn(f"{len(problems) - 10} more lines could not be read")
-    recognizer = Recognizer.open(bundle, threads=threads)
+    recognizer = Recognizer.open(bundle or None, threads=threads)
     total = len(config.snr_db) * sum(len(manifest.utterances) for manifest in manifests)
     with output.progress() as progress:
         items = tuple(progress.track(recognise(recognizer, manifests, config), total, description="listening"))
     settings = {
-        "bundle": str(bundle) if bundle else "default",
+        "bundle": bundle or "default",
         "bundle_hash": recognizer.bundle_hash,
         "mode": "whole files" if config.whole else f"streamed in {config.packet_ms} ms packets",
         "threads": threads,

@@ -136,7 +136,7 @@ def _comparison_row(table: Table, name: str, part: SliceComparison, p_value: flo
         _percent(part.wer_a),
         _percent(part.wer_b),
         f"{100 * test.difference:+.1f}",
-        f"{100 * test.low:+.1f} {100 * test.high:+.1f}",
+        "-" if test.low is None or test.high is None else f"{100 * test.low:+.1f} {100 * test.high:+.1f}",
         _p_value(p_value),
         str(part.fixed),
         str(part.broken),
@@ -154,7 +154,7 @@ def _percent(value: float | None) -> str:
 
 
 def _interval(rate: Rate) -> str:
-    return "-" if rate.value is None else f"{_percent(rate.low)} {_percent(rate.high)}"
+    return "-" if rate.low is None else f"{_percent(rate.low)} {_percent(rate.high)}"
 
 
 def _p_value(value: float | None) -> str:
