@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from asr.config import load_config
 from asr.corpus.checks import CheckConfig, Dropped, Kept, check, renamed, without_duplicates
 from asr.corpus.items import RawItem, RecipeOptions, RefReader
 from asr.corpus.manifest import Problem, Utterance, write_manifest
@@ -59,6 +59,13 @@ class IngestConfig(BaseModel):
     shared_sentences: bool | None = None
     seed: int = 0
 
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RECIPES:
+            raise ValueError(f"{name!r} is unknown; known: {', '.join(RECIPES)}")
+        return name
+
     @classmethod
     def find(cls, name: str) -> IngestConfig:
         """The configuration for a recipe's name, a corpus in ``data/corpora`` or a YAML file.
@@ -75,24 +82,7 @@ class IngestConfig(BaseModel):
                 f"{name!r} is neither a recipe ({', '.join(RECIPES)}) nor a corpus ({', '.join(corpora)}) nor a YAML "
                 "file"
             )
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
-        return cls.checked(values, str(path))
-
-    @classmethod
-    def checked(cls, values: Any, where: str) -> IngestConfig:
-        """Validates a mapping; raises `ConfigError` with one sentence."""
-        try:
-            config = cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise ConfigError(f"{where}: {place}: {first['msg']}") from error
-        if config.recipe not in RECIPES:
-            raise ConfigError(f"{where}: recipe: {config.recipe!r} is unknown; known: {', '.join(RECIPES)}")
-        return config
+        return load_config(cls, path)
 
 
 @dataclass(frozen=True, slots=True)

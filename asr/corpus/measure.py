@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.audio import SAMPLE_RATE_HZ, Samples
+from asr.corpus.manifest import Utterance
 
 _FRAME = SAMPLE_RATE_HZ // 50  # 20 ms
 _FLOOR_POWER = 1e-10  # -100 dB: 16-bit silence
 _ACTIVE_RANGE_DB = 30.0
 _FULL_SCALE = 0.999
 MAX_SNR_DB = 60.0
+
+QUANTITIES: dict[str, str] = {
+    "duration_s": "length, s",
+    "level_db": "speech level, dB re full scale",
+    "snr_db": "SNR estimate, dB",
+    "rate": "characters per second of speech",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,21 @@ class Measures:
     snr_db: float
     clipped: float
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One utterance that was decoded and measured; `root` is its manifest's folder."""
+
+    root: Path
+    utterance: Utterance
+    measures: Measures
+
+    def value(self, quantity: str) -> float:
+        """One of `QUANTITIES`."""
+        if quantity == "rate":
+            return len(self.utterance.text) / max(self.measures.speech_s, 0.02)
+        return float(getattr(self.measures, quantity))
 
 
 def measure(samples: Samples) -> Measures:

@@ -10,10 +10,14 @@ import typer
 
 from asr import __version__
 from asr.errors import DengarError
-from services.cli import augment, output
+from services.cli import augment, data, output
+from services.cli.bundle import bundle_app
+from services.cli.evaluate import compare, evaluate
 from services.cli.serve import serve
 from services.cli.stream import stream
+from services.cli.synth import synth
 from services.cli.train import train
+from services.cli.transcribe import transcribe
 
 app = typer.Typer(
     name="dengar",
@@ -24,10 +28,17 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(bundle_app, name="bundle")
 app.command("train")(train)
+app.command("transcribe")(transcribe)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("serve")(serve)
 app.command("stream")(stream)
+data_app.command("ingest")(data.ingest)
+data_app.command("report")(data.report)
 data_app.command("augment")(augment.augment)
+data_app.command("synth")(synth)
 
 
 def _print_version(wanted: bool) -> None:
