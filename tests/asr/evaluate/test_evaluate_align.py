@@ -32,7 +32,12 @@ def test_counts_are_the_edit_distance_and_pairs_spell_both_sides(reference, hypo
     assert [pair[0] for pair in alignment.pairs if pair[0]] == reference
     assert [pair[1] for pair in alignment.pairs if pair[1]] == hypothesis
     kinds = ["hit" if a == b else "sub" if a and b else "del" if a else "ins" for a, b in alignment.pairs]
-    counted = (alignment.words.hits, alignment.words.substitutions, alignment.words.deletions, alignment.words.insertions)
+    counted = (
+        alignment.words.hits,
+        alignment.words.substitutions,
+        alignment.words.deletions,
+        alignment.words.insertions,
+    )
     assert tuple(map(kinds.count, ("hit", "sub", "del", "ins"))) == counted
 
 
