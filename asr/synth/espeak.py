@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr import audio
+from asr import audio, debian
 from asr.errors import MissingDependencyError
 from asr.synth.engine import check_request
 from asr.synth.voices import Voice, of_engine
@@ -36,12 +36,11 @@ class _Library:
     """The loaded library, its sampling rate, and the audio of the sentence being spoken."""
 
     def __init__(self) -> None:
-        try:
-            self.lib = ctypes.CDLL("libespeak-ng.so.1")
-        except OSError as error:
-            raise MissingDependencyError(f"espeak-ng is not installed; {_HOW}") from error
+        self.lib = debian.library("libespeak-ng.so.1", "espeak-ng")
+        data = debian.find("usr/lib/*/espeak-ng-data")
+        folder = str(data.parent).encode() if data else None
         self.lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        self.rate_hz = int(self.lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, None, 0))
+        self.rate_hz = int(self.lib.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, folder, 0))
         if self.rate_hz <= 0:
             raise MissingDependencyError(f"espeak-ng's data files are not installed; {_HOW}")
         self.blocks: list[npt.NDArray[np.int16]] = []

@@ -9,8 +9,8 @@ import ctypes
 
 import numpy as np
 
-from asr import audio
-from asr.errors import ConfigError, MissingDependencyError
+from asr import audio, debian
+from asr.errors import ConfigError
 from asr.synth.engine import check_request
 from asr.synth.voices import Voice, of_engine
 
@@ -34,10 +34,7 @@ class _VoiceStruct(ctypes.Structure):
 
 
 def _library(name: str) -> ctypes.CDLL:
-    try:
-        return ctypes.CDLL(name, ctypes.RTLD_GLOBAL)
-    except OSError as error:
-        raise MissingDependencyError(f"flite's library {name} is not installed; run: apt-get install flite") from error
+    return debian.library(name, "flite")
 
 
 class Flite:
