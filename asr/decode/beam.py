@@ -28,16 +28,15 @@ class BeamModel:
     def __init__(self, tokens: Tokens, config: DecoderConfig, lm: LanguageModel | None) -> None:
         self.tokens, self.config, self.lm = tokens, config, lm
         alphabet = {letter: index for index, letter in enumerate(sorted(set("".join(tokens.pieces))))}
-        self.separates = np.array(tokens.begins_word)
-        self.pieces = np.array([alphabet[letter] for piece in tokens.pieces for letter in piece], dtype=np.int32)
-        self.piece_ends = np.cumsum([0, *(len(piece) for piece in tokens.pieces)], dtype=np.int32)
+        pieces = np.array([alphabet[letter] for piece in tokens.pieces for letter in piece], dtype=np.int32)
+        piece_ends = np.cumsum([0, *(len(piece) for piece in tokens.pieces)], dtype=np.int32)
         words = lm.words if lm else ()
         self.words = tuple(word for word in words if alphabet.keys() >= set(word))
         self.words_left_out = len(words) - len(self.words)
         letters = np.array([alphabet[letter] for letter in "".join(self.words)], dtype=np.int32)
         offsets = np.cumsum([0, *(len(word) for word in self.words)], dtype=np.int64)
-        self.trie, self.trie_words = search.build_trie(letters, offsets, max(1, len(alphabet)))
-        self.advance = search.advance
+        trie, self.trie_words = search.build_trie(letters, offsets, max(1, len(alphabet)))
+        self.symbols = search.Symbols(np.array(tokens.begins_word), pieces, piece_ends, trie)
 
 
 class BeamSearch:
@@ -88,11 +87,11 @@ class BeamSearch:
     def _advance(self, log_probs: LogProbs) -> None:
         self._reserve(len(log_probs))
         model, config = self._model, self._model.config
+        state = search.State(self._nodes, self._records, self._beam, self._sizes, self._wanted, self._slot)
         done = 0
         while done < len(log_probs):
-            done += model.advance(
-                log_probs[done:], self._frames + done, self._nodes, self._beam, self._records, self._sizes,
-                self._wanted, self._slot, model.separates, model.pieces, model.piece_ends, model.trie,
+            done += search.advance(
+                log_probs[done:], self._frames + done, state, model.symbols,
                 config.token_prune_log, config.unknown_cost, model.lm is not None,
             )  # fmt: skip
             for node in self._wanted[: self._sizes[3]].tolist():

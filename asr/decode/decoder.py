@@ -15,9 +15,9 @@ from asr.errors import ConfigError, InputError
 class Search(Protocol):
     """One stream's search: greedy or beam."""
 
-    def accept(self, log_probs: LogProbs) -> None: ...  # noqa: D102
-    def best(self) -> Hypothesis: ...  # noqa: D102
-    def finish(self, nbest: int) -> list[Hypothesis]: ...  # noqa: D102
+    def accept(self, log_probs: LogProbs) -> None: ...
+    def best(self) -> Hypothesis: ...
+    def finish(self, nbest: int) -> list[Hypothesis]: ...
 
 
 class Decoder:
@@ -30,9 +30,7 @@ class Decoder:
         lm: an n-gram over words; without it the beam sums alignments and nothing else.
     """
 
-    def __init__(
-        self, tokens: Tokens, config: DecoderConfig, frame_s: float, lm: LanguageModel | None = None
-    ) -> None:
+    def __init__(self, tokens: Tokens, config: DecoderConfig, frame_s: float, lm: LanguageModel | None = None) -> None:
         if not 0 < frame_s < 1:
             raise ConfigError(f"decoder: frame_s = {frame_s!r} must be seconds between 0 and 1")
         self.tokens, self.config, self.frame_s, self.lm = tokens, config, frame_s, lm
@@ -74,9 +72,9 @@ class DecoderStream:
         Raises:
             InputError: another shape, or values that are not log-posteriors (NaN, a frame without any mass).
         """
-        log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
+        log_probs = np.array(log_probs, dtype=np.float32, order="C")  # a copy: one compiled type, nobody else's memory
         if log_probs.ndim != 2 or log_probs.shape[1] != len(self._decoder.tokens):
-            raise InputError(f"log_probs: shape {log_probs.shape} must be (frames, {len(self._decoder.tokens)} symbols)")
+            raise InputError(f"log_probs: shape {log_probs.shape} is not (frames, {len(self._decoder.tokens)} symbols)")
         if not len(log_probs):
             return
         if not np.isfinite(log_probs.max(axis=1)).all():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from asr.errors import BundleError
 
 _BINARY_MAGIC = b"mmap lm http://kheafield.com/code format version"
 _SPECIAL = frozenset({"<unk>", "<s>", "</s>"})
+_PACKED = {".gz": gzip.decompress, ".bz2": bz2.decompress}
 _LN_10 = math.log(10.0)
 
 
@@ -60,7 +63,7 @@ class LanguageModel:
         try:
             words = _binary_words(path) if _is_binary(path) else _arpa_words(path)
             return cls(kenlm.Model(str(path), config), words)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise BundleError(f"{path}: cannot be read as a KenLM binary or ARPA file ({error})") from error
 
     def __contains__(self, word: str) -> bool:
@@ -73,13 +76,13 @@ class LanguageModel:
         return state
 
     def score(self, state: kenlm.State, word: str) -> tuple[float, kenlm.State]:
-        """ln p(word | state) and the state after it; a word the model does not know scores as ``<unk>``."""
+        """The natural log of p(word | state), and the state after the word; an unknown one scores as ``<unk>``."""
         after = kenlm.State()
         return _LN_10 * self._model.BaseScore(state, word, after), after
 
     def end(self, state: kenlm.State) -> float:
-        """ln p(end of sentence | state)."""
-        return _LN_10 * self._model.BaseScore(state, "</s>", kenlm.State())
+        """The natural log of p(end of sentence | state)."""
+        return float(_LN_10 * self._model.BaseScore(state, "</s>", kenlm.State()))
 
     def fit(self, sentences: Iterable[str]) -> Fit:
         """Perplexity and out-of-vocabulary rate over sentences of single-spaced words."""
@@ -109,15 +112,16 @@ def _binary_words(path: Path) -> list[str]:
 
 
 def _arpa_words(path: Path) -> list[str]:
-    opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
+    data = path.read_bytes()
+    if path.suffix in _PACKED:
+        data = _PACKED[path.suffix](data)
     words: list[str] = []
-    with opener(path, "rt", encoding="utf-8") as file:
-        inside = False
-        for line in file:
-            if line.startswith("\\"):
-                if inside:
-                    return words
-                inside = line.strip() == "\\1-grams:"
-            elif inside and line.strip():
-                words.append(line.split("\t")[1].strip())
+    inside = False
+    for line in io.BytesIO(data):
+        if line.startswith(b"\\"):
+            if inside:
+                return words
+            inside = line.strip() == b"\\1-grams:"
+        elif inside and line.strip():
+            words.append(line.split(b"\t")[1].strip().decode("utf-8"))
     raise ValueError("no complete 1-grams section")

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -227,6 +226,8 @@ def write_binary(model: NgramModel, path: str | Path, *, bits: int = 8) -> None:
     """Writes the model as KenLM's quantised trie with ``build_binary``.
 
     Args:
+        model: what to write.
+        path: where to.
         bits: for each probability and each back-off weight.
 
     Raises:
@@ -239,7 +240,8 @@ def write_binary(model: NgramModel, path: str | Path, *, bits: int = 8) -> None:
     with tempfile.TemporaryDirectory(prefix="dengar-lm-") as scratch:
         arpa = Path(scratch) / "model.arpa"
         write_arpa(model, arpa)
-        command = [str(tool), "-T", scratch, "-q", str(bits), "-b", str(bits), "-a", "64", "trie", str(arpa), str(partial)]
+        packing = ["-T", scratch, "-q", str(bits), "-b", str(bits), "-a", "64"]
+        command = [str(tool), *packing, "trie", str(arpa), str(partial)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InputError(f"{path}: build_binary failed: {done.stderr.strip().splitlines()[-1]}")

@@ -105,6 +105,7 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None) -> Bu
     """Builds the model, writes it and a notice of its sources, and measures it.
 
     Args:
+        recipe: what to build.
         texts: the folder of the sources' files.
         out: ``.arpa`` or ``.arpa.gz``, or any other name for a KenLM binary (which needs ``build_binary``).
         dev: a manifest whose transcripts are measured too; sentences of it in the sources are left out.
@@ -160,7 +161,8 @@ def _read(source: Source, texts: Path) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Builds one model and prints a JSON object of what came of it."""
-    parser = argparse.ArgumentParser(prog="python -m asr.decode.lm_recipe", description=__doc__.split("\n", maxsplit=1)[0])
+    summary = __doc__.split("\n", maxsplit=1)[0]
+    parser = argparse.ArgumentParser(prog="python -m asr.decode.lm_recipe", description=summary)
     parser.add_argument("recipe", type=Path, help="YAML")
     parser.add_argument("--texts", type=Path, required=True, help="folder of the sources' files")
     parser.add_argument("--out", type=Path, required=True, help="the model: NAME.arpa.gz, or NAME.bin for a binary")

@@ -8,7 +8,7 @@ stops and lists the nodes that want one. Everything advances frame by frame, so 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -51,13 +51,64 @@ RECORD = np.dtype([("before", np.int32), ("start", np.int32), ("end_before", np.
 """A symbol of a best alignment: where it starts, and where the symbol before it ended."""
 
 
+class Symbols(NamedTuple):
+    """What the symbols do.
+
+    Attributes:
+        separates: (V,) whether a symbol ends the word before it.
+        pieces: the letters that symbols add, all in one.
+        piece_ends: (V + 1,) where each symbol's letters begin in `pieces`.
+        trie: (places, letters) the lexicon.
+    """
+
+    separates: Array
+    pieces: Array
+    piece_ends: Array
+    trie: Array
+
+
+class State(NamedTuple):
+    """One stream's search, changed in place.
+
+    Attributes:
+        nodes: (capacity,) `NODE`; room for T x width more than are used.
+        records: (capacity,) `RECORD`; likewise.
+        beam: (width,) `BEAM`, best first.
+        sizes: (4,) used nodes, active prefixes, used records, nodes in `wanted`.
+        wanted: (width,) nodes whose `gain` and `after` must be filled in before going on.
+        slot: (capacity,) scratch, -1 between frames: the place in the beam of each node.
+    """
+
+    nodes: Array
+    records: Array
+    beam: Array
+    sizes: Array
+    wanted: Array
+    slot: Array
+
+
+class _Cells(NamedTuple):
+    """Where a frame leads: the active prefixes themselves first, then those that grow from them.
+
+    Attributes:
+        cells: `BEAM`; node -1 for a prefix that has none yet.
+        parents: nodes from which a prefix grows.
+        tokens: by which symbol.
+    """
+
+    cells: Array
+    parents: Array
+    tokens: Array
+
+
 @numba.njit(cache=True)
 def build_trie(letters: Array, offsets: Array, alphabet: int) -> tuple[Array, Array]:
     """A trie over words.
 
     Args:
-        letters: (sum of lengths,) the words' letters as indices below `alphabet`.
+        letters: (sum of lengths,) the words' letters as indices.
         offsets: (words + 1,) where each word begins in `letters`.
+        alphabet: how many letters there are.
 
     Returns:
         children (nodes, alphabet) with 0 for none, and the word that ends at each node or `NO_WORD`.
@@ -89,28 +140,51 @@ def _find_child(nodes: Array, node: int, token: int) -> int:
     child = nodes[node].child
     while child >= 0 and nodes[child].token != token:
         child = nodes[child].sibling
-    return child
+    return int(child)
 
 
 @numba.njit(cache=True)
-def _walk(trie: Array, place: int, pieces: Array, ends: Array, token: int) -> int:
+def _walk(symbols: Symbols, place: int, token: int) -> int:
     """Where in the lexicon the letters of `token` lead from `place`."""
-    for index in range(ends[token], ends[token + 1]):
-        if place == OFF_LEXICON or pieces[index] < 0 or trie[place, pieces[index]] == 0:
+    for index in range(symbols.piece_ends[token], symbols.piece_ends[token + 1]):
+        if place == OFF_LEXICON or symbols.trie[place, symbols.pieces[index]] == 0:
             return OFF_LEXICON
-        place = trie[place, pieces[index]]
+        place = symbols.trie[place, symbols.pieces[index]]
     return place
 
 
 @numba.njit(cache=True)
-def _extend_best(cell: Any, score: float, source_blank: bool, source: Any, frame: int, log_prob: float) -> None:
-    """Lets the best alignment of `cell` be that of `source` and one new symbol, if that is better."""
-    if score > cell.best_n:
-        cell.best_n = score
-        cell.record_n = source.record_b if source_blank else source.record_n
-        cell.last_n = source.last_b if source_blank else source.last_n
-        cell.peak_n = source.peak_b if source_blank else source.peak_n
-        cell.fresh = 1
+def _grown_lm(symbols: Symbols, parent: Any, token: int, unknown_cost: float) -> float:
+    """The language score of the prefix that grows from the node `parent` by one symbol."""
+    lm, place = parent.lm, parent.trie
+    if symbols.separates[token]:
+        place = 0
+        if parent.open:
+            lm += parent.gain
+    if place != OFF_LEXICON and _walk(symbols, place, token) == OFF_LEXICON:
+        lm -= unknown_cost
+    return float(lm)
+
+
+@numba.njit(cache=True)
+def _grow(state: State, symbols: Symbols, parent: int, token: int, unknown_cost: float) -> int:
+    """Adds a node below `parent` and returns it."""
+    new = state.sizes[0]
+    state.sizes[0] += 1
+    before, node = state.nodes[parent], state.nodes[new]
+    node.parent = parent
+    node.token = token
+    node.child = -1
+    node.sibling = before.child
+    before.child = new
+    separates = symbols.separates[token]
+    node.open = symbols.piece_ends[token + 1] > symbols.piece_ends[token] or (before.open and not separates)
+    node.state = before.after if separates and before.open else before.state
+    node.trie = _walk(symbols, 0 if separates else before.trie, token)
+    node.after = UNSCORED
+    node.gain = 0.0
+    node.lm = _grown_lm(symbols, before, token, unknown_cost)
+    return int(new)
 
 
 @numba.njit(cache=True)
@@ -122,20 +196,159 @@ def _clear(cell: Any, node: int) -> None:
     cell.peak_b = cell.peak_n = 0.0
 
 
+@numba.njit(cache=True)
+def _follow(cell: Any, score: float, source: Any, from_blank: bool) -> bool:
+    """Lets the best alignment of `cell` that ends in a symbol come from `source`, if that is better."""
+    if score <= cell.best_n:
+        return False
+    cell.best_n = score
+    cell.record_n = source.record_b if from_blank else source.record_n
+    cell.last_n = source.last_b if from_blank else source.last_n
+    cell.peak_n = source.peak_b if from_blank else source.peak_n
+    return True
+
+
+@numba.njit(cache=True)
+def _stay(cell: Any, score: float, source: Any, from_blank: bool, frame: int, log_prob: float) -> None:
+    """The same, by one more frame of the symbol that is last already."""
+    if _follow(cell, score, source, from_blank):
+        cell.last_n = frame
+        cell.peak_n = max(cell.peak_n, log_prob)
+        cell.fresh = 0
+
+
+@numba.njit(cache=True)
+def _keep(log_probs: Array, prune_log: float, kept: Array) -> int:
+    """Which symbols take part in a frame; returns their number."""
+    count = 0
+    top = np.argmax(log_probs)
+    for token in range(len(log_probs)):
+        if token == top or (log_probs[token] >= prune_log and log_probs[token] > -np.inf):
+            kept[count] = token
+            count += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _list_wanted(state: State) -> int:
+    """Lists the nodes whose word could end but has no score; returns their number."""
+    state.sizes[3] = 0
+    for index in range(state.sizes[1]):
+        node = state.beam[index].node
+        if state.nodes[node].open and state.nodes[node].after == UNSCORED:
+            state.wanted[state.sizes[3]] = node
+            state.sizes[3] += 1
+    return int(state.sizes[3])
+
+
+@numba.njit(cache=True)
+def _spread(state: State, symbols: Symbols, to: _Cells, log_probs: Array, kept: Array, frame: int) -> int:
+    """Fills `to` with where the active prefixes go by the symbols in `kept`; returns how many cells there are."""
+    active = state.sizes[1]
+    for index in range(active):
+        _clear(to.cells[index], state.beam[index].node)
+        state.slot[state.beam[index].node] = index
+    count = active
+    for index in range(active):
+        source, stay = state.beam[index], to.cells[index]
+        here = state.nodes[source.node]
+        both = _log_add(source.blank, source.symbol)
+        blank_better = source.best_b >= source.best_n
+        best = source.best_b if blank_better else source.best_n
+        for token in kept:
+            log_prob = float(log_probs[token])
+            if token == 0:
+                stay.blank = both + log_prob
+                stay.best_b = best + log_prob
+                stay.record_b = source.record_b if blank_better else source.record_n
+                stay.last_b = source.last_b if blank_better else source.last_n
+                stay.peak_b = source.peak_b if blank_better else source.peak_n
+                continue
+            if (
+                not here.open
+                and symbols.separates[token]
+                and symbols.piece_ends[token] == symbols.piece_ends[token + 1]
+            ):
+                # A second bare separator changes nothing, whatever came between.
+                stay.symbol = _log_add(stay.symbol, both + log_prob)
+                _stay(stay, best + log_prob, source, blank_better, frame, log_prob)
+                continue
+            grows, grows_best, from_blank = both, best, blank_better
+            if token == here.token:
+                # A repeat merges; only a blank between makes it a second symbol.
+                stay.symbol = _log_add(stay.symbol, source.symbol + log_prob)
+                _stay(stay, source.best_n + log_prob, source, False, frame, log_prob)
+                grows, grows_best, from_blank = source.blank, source.best_b, True
+            if grows == -np.inf:
+                continue
+            child = _find_child(state.nodes, source.node, token)
+            place = state.slot[child] if child >= 0 else -1
+            if place < 0:
+                place = count
+                _clear(to.cells[place], child)
+                to.parents[place], to.tokens[place] = source.node, token
+                count += 1
+            cell = to.cells[place]
+            cell.symbol = _log_add(cell.symbol, grows + log_prob)
+            if _follow(cell, grows_best + log_prob, source, from_blank):
+                cell.fresh = 1
+    for index in range(active):
+        state.slot[state.beam[index].node] = -1
+    return int(count)
+
+
+@numba.njit(cache=True)
+def _survive(
+    state: State,
+    symbols: Symbols,
+    to: _Cells,
+    count: int,
+    log_probs: Array,
+    frame: int,
+    unknown_cost: float,
+    scored: bool,
+) -> None:
+    """Makes the best of `count` cells the beam, best first, equals in their order; new ones become nodes."""
+    active = state.sizes[1]
+    ranks = np.empty(count, np.float64)
+    for place in range(count):
+        cell = to.cells[place]
+        cell.total = _log_add(cell.blank, cell.symbol)
+        if place < active:
+            cell.total += state.nodes[cell.node].lm
+        elif scored:
+            cell.total += _grown_lm(symbols, state.nodes[to.parents[place]], to.tokens[place], unknown_cost)
+        ranks[place] = -cell.total
+    order = np.argsort(ranks, kind="mergesort")[: len(state.beam)]
+    survivors = 0
+    for place in order:
+        cell = to.cells[place]
+        if cell.total == -np.inf:
+            break
+        if cell.node < 0:
+            cell.node = _grow(state, symbols, to.parents[place], to.tokens[place], unknown_cost if scored else 0.0)
+        if cell.fresh:
+            record = state.records[state.sizes[2]]
+            record.before = cell.record_n
+            record.start = frame
+            record.end_before = cell.last_n
+            record.peak_before = cell.peak_n
+            cell.record_n = state.sizes[2]
+            cell.last_n = frame
+            cell.peak_n = log_probs[state.nodes[cell.node].token]
+            cell.fresh = 0
+            state.sizes[2] += 1
+        state.beam[survivors] = cell
+        survivors += 1
+    state.sizes[1] = survivors
+
+
 @numba.njit(cache=True, nogil=True)
 def advance(
     log_probs: Array,
     first_frame: int,
-    nodes: Array,
-    beam: Array,
-    records: Array,
-    sizes: Array,
-    wanted: Array,
-    slot: Array,
-    separates: Array,
-    pieces: Array,
-    piece_ends: Array,
-    trie: Array,
+    state: State,
+    symbols: Symbols,
     prune_log: float,
     unknown_cost: float,
     scored: bool,
@@ -145,203 +358,33 @@ def advance(
     Args:
         log_probs: (T, V) natural logs.
         first_frame: the number of the first of them in the stream.
-        nodes: (capacity,) `NODE`; room for beam x T more.
-        beam: (width,) `BEAM`, best first.
-        records: (capacity,) `RECORD`; room for beam x T more.
-        sizes: (4,) in and out: nodes, active prefixes, records, nodes in `wanted`.
-        wanted: (width,) out: nodes whose `gain` and `after` must be filled in before going on.
-        slot: (capacity,) scratch, all -1, the place in the beam of each node.
-        separates: (V,) whether the symbol ends a word.
-        pieces: letters that symbols add, all in one, -1 for a letter the lexicon does not have.
-        piece_ends: (V + 1,) where each symbol's letters begin in `pieces`.
-        trie: (places, letters) the lexicon.
+        state: changed in place.
+        symbols: what they do.
         prune_log: symbols below are skipped.
         unknown_cost: taken off when a word leaves the lexicon.
         scored: whether words have scores at all.
 
     Returns:
-        How many frames were taken; fewer than T only if `wanted` is not empty.
+        How many frames were taken; fewer than T only if `state.wanted` is not empty.
     """
-    width = len(beam)
     vocabulary = log_probs.shape[1]
+    most = len(state.beam) * (vocabulary + 1)
+    to = _Cells(np.empty(most, BEAM), np.empty(most, np.int64), np.empty(most, np.int64))
     kept = np.empty(vocabulary, np.int64)
-    cells = np.empty(width * (vocabulary + 1), BEAM)
-    sources = np.empty(width * (vocabulary + 1), np.int64)
-    symbols = np.empty(width * (vocabulary + 1), np.int64)
-    totals = np.empty(width * (vocabulary + 1), np.float64)
     for row in range(len(log_probs)):
-        frame = first_frame + row
-        active = sizes[1]
-        # Which symbols take part.
-        top = np.argmax(log_probs[row])
-        n_kept = 0
-        may_separate = False
-        for token in range(vocabulary):
-            if token == top or (log_probs[row, token] >= prune_log and log_probs[row, token] > -np.inf):
-                kept[n_kept] = token
-                n_kept += 1
-                may_separate |= separates[token]
-        if scored and may_separate:
-            sizes[3] = 0
-            for index in range(active):
-                node = beam[index].node
-                if nodes[node].open and nodes[node].after == UNSCORED:
-                    wanted[sizes[3]] = node
-                    sizes[3] += 1
-            if sizes[3]:
-                return row
-        # Each active prefix stays (cells 0 .. active - 1) or grows (the cells after them).
-        for index in range(active):
-            _clear(cells[index], beam[index].node)
-            slot[beam[index].node] = index
-        n_cells = active
-        for index in range(active):
-            source = beam[index]
-            here = nodes[source.node]
-            stay = cells[index]
-            both = _log_add(source.blank, source.symbol)
-            blank_better = source.best_b >= source.best_n
-            best = source.best_b if blank_better else source.best_n
-            for k in range(n_kept):
-                token = kept[k]
-                log_prob = float(log_probs[row, token])
-                bare = separates[token] and piece_ends[token] == piece_ends[token + 1]
-                if token == 0:
-                    stay.blank = both + log_prob
-                    stay.best_b = best + log_prob
-                    stay.record_b = source.record_b if blank_better else source.record_n
-                    stay.last_b = source.last_b if blank_better else source.last_n
-                    stay.peak_b = source.peak_b if blank_better else source.peak_n
-                    continue
-                grows, grows_best, from_blank = both, best, blank_better
-                if bare and not here.open:
-                    # A second separator changes nothing: the prefix stays, whatever came between.
-                    stay.symbol = _log_add(stay.symbol, both + log_prob)
-                    if best + log_prob > stay.best_n:
-                        stay.best_n = best + log_prob
-                        stay.record_n = source.record_b if blank_better else source.record_n
-                        stay.last_n = frame
-                        stay.peak_n = max(source.peak_b if blank_better else source.peak_n, log_prob)
-                        stay.fresh = 0
-                    continue
-                if token == here.token and source.node != ROOT:
-                    stay.symbol = _log_add(stay.symbol, source.symbol + log_prob)
-                    if source.best_n + log_prob > stay.best_n:
-                        stay.best_n = source.best_n + log_prob
-                        stay.record_n = source.record_n
-                        stay.last_n = frame
-                        stay.peak_n = max(source.peak_n, log_prob)
-                        stay.fresh = 0
-                    grows, grows_best, from_blank = source.blank, source.best_b, True
-                if grows == -np.inf:
-                    continue
-                child = _find_child(nodes, source.node, token)
-                if child >= 0 and slot[child] >= 0:
-                    cell = cells[slot[child]]
-                else:
-                    cell = cells[n_cells]
-                    _clear(cell, child)
-                    sources[n_cells] = index
-                    symbols[n_cells] = token
-                    n_cells += 1
-                cell.symbol = _log_add(cell.symbol, grows + log_prob)
-                _extend_best(cell, grows_best + log_prob, from_blank, source, frame, log_prob)
-        # Total scores, and the best cells in a stable order.
-        for index in range(n_cells):
-            cell = cells[index]
-            acoustic = _log_add(cell.blank, cell.symbol)
-            if index < active:
-                cell.total = acoustic + nodes[cell.node].lm
-            else:
-                cell.total = acoustic + _grown_lm(
-                    nodes[beam[sources[index]].node], symbols[index], separates, pieces, piece_ends, trie, unknown_cost, scored
-                )
-            totals[index] = -cell.total
-        for index in range(active):
-            slot[beam[index].node] = -1
-        order = np.argsort(totals[:n_cells], kind="mergesort")
-        survivors = 0
-        while survivors < min(width, n_cells) and totals[order[survivors]] < np.inf:
-            survivors += 1
-        # Prefixes that were born and live on become nodes; the beam is overwritten only after all parents were read.
-        for index in range(survivors):
-            place = order[index]
-            cell = cells[place]
-            if place >= active and cell.node < 0:
-                cell.node = _grow(
-                    nodes, sizes, beam[sources[place]].node, symbols[place], separates, pieces, piece_ends, trie, unknown_cost, scored
-                )
-            if cell.fresh:
-                record = records[sizes[2]]
-                record.before = cell.record_n
-                record.start = frame
-                record.end_before = cell.last_n
-                record.peak_before = cell.peak_n
-                cell.record_n = sizes[2]
-                cell.last_n = frame
-                cell.peak_n = log_probs[row, nodes[cell.node].token]
-                cell.fresh = 0
-                sizes[2] += 1
-        for index in range(survivors):
-            beam[index] = cells[order[index]]
-        sizes[1] = survivors
-    sizes[3] = 0
+        taking_part = kept[: _keep(log_probs[row], prune_log, kept)]
+        if scored and symbols.separates[taking_part].any() and _list_wanted(state):
+            return row
+        count = _spread(state, symbols, to, log_probs[row], taking_part, first_frame + row)
+        _survive(state, symbols, to, count, log_probs[row], first_frame + row, unknown_cost, scored)
+    state.sizes[3] = 0
     return len(log_probs)
 
 
 @numba.njit(cache=True)
-def _grown_lm(
-    parent: Any, token: int, separates: Array, pieces: Array, piece_ends: Array, trie: Array, unknown_cost: float, scored: bool
-) -> float:
-    """The language score of a prefix that grows by one symbol."""
-    if not scored:
-        return 0.0
-    lm = parent.lm
-    place = parent.trie
-    if separates[token]:
-        place = 0
-        if parent.open:
-            lm += parent.gain
-    if place != OFF_LEXICON and _walk(trie, place, pieces, piece_ends, token) == OFF_LEXICON:
-        lm -= unknown_cost
-    return lm
-
-
-@numba.njit(cache=True)
-def _grow(
-    nodes: Array,
-    sizes: Array,
-    parent: int,
-    token: int,
-    separates: Array,
-    pieces: Array,
-    piece_ends: Array,
-    trie: Array,
-    unknown_cost: float,
-    scored: bool,
-) -> int:
-    """Adds a node below `parent` and returns it."""
-    before = nodes[parent]
-    new = sizes[0]
-    sizes[0] += 1
-    node = nodes[new]
-    node.parent = parent
-    node.token = token
-    node.child = -1
-    node.sibling = before.child
-    before.child = new
-    ends_word = separates[token]
-    node.open = piece_ends[token + 1] > piece_ends[token] or (before.open and not ends_word)
-    node.state = before.after if ends_word and before.open else before.state
-    node.trie = _walk(trie, 0 if ends_word else before.trie, pieces, piece_ends, token) if scored else 0
-    node.after = UNSCORED
-    node.gain = 0.0
-    node.lm = _grown_lm(before, token, separates, pieces, piece_ends, trie, unknown_cost, scored)
-    return new
-
-
-@numba.njit(cache=True)
-def trace(nodes: Array, records: Array, node: int, record: int, last: int, peak: float) -> tuple[Array, Array, Array, Array]:
+def trace(
+    nodes: Array, records: Array, node: int, record: int, last: int, peak: float
+) -> tuple[Array, Array, Array, Array]:
     """The symbols of a prefix with the first and last frames and the peaks of its best alignment, each (L,)."""
     length = 0
     walk = node
@@ -358,18 +401,3 @@ def trace(nodes: Array, records: Array, node: int, record: int, last: int, peak:
         last, peak = records[record].end_before, records[record].peak_before
         node, record = nodes[node].parent, records[record].before
     return ids, starts, ends, peaks
-
-
-@numba.njit(cache=True)
-def spell(nodes: Array, node: int) -> Array:
-    """The symbols of a prefix, (L,)."""
-    length = 0
-    walk = node
-    while walk != ROOT:
-        length += 1
-        walk = nodes[walk].parent
-    ids = np.empty(length, np.int32)
-    for place in range(length - 1, -1, -1):
-        ids[place] = nodes[node].token
-        node = nodes[node].parent
-    return ids

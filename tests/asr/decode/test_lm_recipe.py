@@ -19,7 +19,7 @@ sources:
 
 @pytest.fixture
 def texts(tmp_path):
-    queries = [f"play {word} music" for word in "jazz rock pop folk funk soul blues swing".split()]
+    queries = [f"play {word} music" for word in ["jazz", "rock", "pop", "folk", "funk", "soul", "blues", "swing"]]
     with gzip.open(tmp_path / "queries.tsv.gz", "wt") as file:
         for query in [*queries, "meet me on the th", "Digits 12"]:
             file.write(f"asked\t{query}\n")
@@ -65,7 +65,12 @@ def test_a_missing_text_is_one_line(texts, capsys):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("sources: []", "sources"), ("ordr: 3", "field required|not permitted"), ("[1", "cannot be read"), ("", "cannot be read")],
+    [
+        ("sources: []", "sources"),
+        ("ordr: 3", "field required|not permitted"),
+        ("[1", "cannot be read"),
+        ("", "cannot be read"),
+    ],
 )
 def test_a_bad_recipe_names_the_key(tmp_path, text, reason):
     (tmp_path / "bad.yaml").write_text(text)
