@@ -50,7 +50,9 @@ def serve(
     Example: dengar serve --port 50051 --max-streams 100
     """
     import asyncio
+    import os
 
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core logs to stderr; what matters is raised
     from asr.recognize import Recognizer
     from services.recognizer.config import server_config
     from services.recognizer.server import serve as run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from rich.text import Text
 from services.cli import output
 
 if TYPE_CHECKING:
-    from services.client import StreamResult
+    from services.client import StreamResult, Word
 
 CHUNK_S = 0.1
 
@@ -44,6 +45,7 @@ def stream(
 
     Example: dengar stream query.wav --address 127.0.0.1:50051
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core logs to stderr; what matters is raised
     from services.client import DEFAULT_ADDRESS, Client, Options, open_audio, paced
     from services.client.microphone import SAMPLE_RATE_HZ, microphone
 
@@ -116,10 +118,15 @@ def _row(result: StreamResult) -> dict[str, object]:
         return {"event": "interim", "text": result.text, "stability": round(result.stability, 4), "end_s": result.end_s}
     best = result.alternatives[0]
     row: dict[str, object] = {"event": "final", "text": best.text, "confidence": round(best.confidence, 4)}
-    row["words"] = [dataclasses.asdict(word) for word in best.words]
+    row["words"] = [_word_row(word) for word in best.words]
     if best.written:
         row["written"] = best.written
     return row | {"audio_s": result.audio_s, "bundle": result.bundle_hash}
+
+
+def _word_row(word: Word) -> dict[str, object]:
+    row = dataclasses.asdict(word)
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
 @contextlib.contextmanager
