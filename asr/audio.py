@@ -23,6 +23,8 @@ MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 48_000
 MAX_CHANNELS = 2
 MIN_DURATION_S = 0.05
 MAX_DURATION_S = 3600.0
+_LARGE_BYTES = 16_000_000
+_UNKNOWN_RIFF_BYTES = 0x7FFF_0000  # programs that write WAV into a pipe declare this or more
 
 Samples = npt.NDArray[np.float32]
 
@@ -57,6 +59,8 @@ def load(path: str | Path, *, max_duration_s: float = MAX_DURATION_S) -> Samples
     """Reads and decodes one file; see `decode`."""
     path = Path(path)
     try:
+        if path.stat().st_size > _LARGE_BYTES:
+            _refuse_large(path, max_duration_s)
         data = path.read_bytes()
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -103,6 +107,7 @@ def checked(samples: Samples, name: str, *, max_duration_s: float = MAX_DURATION
 
 
 def _decode_any(data: bytes, name: str, max_duration_s: float) -> tuple[npt.NDArray[np.float32], int]:
+    missing = _missing_riff_bytes(data)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _refuse_header(file.channels, file.samplerate, file.frames / file.samplerate, name, max_duration_s)
@@ -111,7 +116,10 @@ def _decode_any(data: bytes, name: str, max_duration_s: float) -> tuple[npt.NDAr
             rate_hz = int(file.samplerate)
     except soundfile.LibsndfileError:
         return _decode_ffmpeg(data, name, max_duration_s)
-    if len(samples) < expected:
+    if missing:
+        raise AudioError(f"{name}: truncated, {missing} bytes fewer than its header says; send the whole file")
+    # Ogg's headers count a few samples more than the codec delivers, so only a real loss is an error.
+    if len(samples) < expected - MIN_DURATION_S * rate_hz:
         raise AudioError(f"{name}: truncated, {len(samples)} of {expected} samples could be read; send the whole file")
     return samples, rate_hz
 
@@ -123,7 +131,7 @@ def _decode_ffmpeg(data: bytes, name: str, max_duration_s: float) -> tuple[npt.N
     total, rate_hz = 0, 0
     format_name = "g722" if name.endswith((".g722", ".G722")) else None
     try:
-        with av.open(io.BytesIO(data), format=format_name) as container:
+        with av.open(io.BytesIO(data), "r", format=format_name) as container:
             if not container.streams.audio:
                 raise AudioError(f"{name}: holds no audio stream; {_ACCEPTED}")
             stream = container.streams.audio[0]
@@ -150,3 +158,20 @@ def _refuse_header(channels: int, rate_hz: int, duration_s: float, name: str, ma
         raise AudioError(f"{name}: found {channels} channels at {rate_hz} Hz; {_ACCEPTED}")
     if duration_s > max_duration_s:
         raise AudioError(f"{name}: {duration_s:.0f} s is longer than the limit of {max_duration_s:.0f} s")
+
+
+def _refuse_large(path: Path, max_duration_s: float) -> None:
+    """Looks at a large file's header before the file is read into memory."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            _refuse_header(file.channels, file.samplerate, file.frames / file.samplerate, str(path), max_duration_s)
+    except soundfile.LibsndfileError:
+        return  # another format; FFmpeg counts while it decodes
+
+
+def _missing_riff_bytes(data: bytes) -> int:
+    """How many bytes a WAV lacks of what it declares; libsndfile would shorten it silently."""
+    if data[:4] != b"RIFF":
+        return 0
+    declared = int.from_bytes(data[4:8], "little")
+    return 0 if declared >= _UNKNOWN_RIFF_BYTES else max(0, declared + 8 - len(data))

@@ -41,7 +41,7 @@ class FeatureConfig:
     @property
     def silence(self) -> float:
         """The value of every band when nothing is heard; also what sequences are padded with."""
-        return _scale(self.floor_log10)
+        return float(_scale(self.floor_log10))
 
 
 def log_mel(samples: Samples, config: FeatureConfig | None = None) -> Mel:
@@ -129,7 +129,8 @@ def _frames_to_mel(samples: Samples, config: FeatureConfig) -> Mel:
     spectrum = np.fft.rfft(windows * _hann(), axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
     mel = power.astype(np.float32) @ mel_filters(config.n_mels)
-    return _scale(np.log10(np.maximum(mel, 10.0**config.floor_log10))).astype(np.float32)
+    scaled: Mel = _scale(np.log10(np.maximum(mel, 10.0**config.floor_log10))).astype(np.float32)
+    return scaled
 
 
 def _scale(log10_power: Any) -> Any:

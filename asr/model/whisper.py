@@ -8,6 +8,8 @@ context through the overlap of the mel windows (`asr.engine.Geometry`).
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +26,7 @@ class WhisperEncoder(nn.Module):
     stride = 2
     before = 2
     after = 1
+    positional_embedding: Tensor
 
     def __init__(self, config: EncoderConfig, n_mels: int) -> None:
         super().__init__()
@@ -73,7 +76,8 @@ class WhisperEncoder(nn.Module):
         filled = slots[None, :] >= self.left - state["seen"][:, None]
         mask = functional.pad(filled, (0, n_frames), value=True)[:, None, None, :]
         new: dict[str, Tensor] = {}
-        for i, block in enumerate(self.blocks):
+        for i, module in enumerate(self.blocks):
+            block = cast("Block", module)
             x, new[f"key{i}"], new[f"value{i}"] = block.step(x, state[f"key{i}"], state[f"value{i}"], mask)
         new["position"] = (state["position"] + n_frames) % POSITIONS
         new["seen"] = torch.clamp(state["seen"] + n_frames, max=self.left)
@@ -129,7 +133,8 @@ class Attention(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        n, frames, width = x.shape
+        return x.view(n, frames, self.heads, width // self.heads).transpose(1, 2)
 
 
 def chunk_mask(n_frames: int, chunk_frames: int, left_frames: int, device: torch.device) -> Tensor:

@@ -108,7 +108,10 @@ class EndlessBatches(Sampler[list[tuple[int, int, int]]]):
             epoch, number = epoch + 1, 0
 
 
-class SpeechDataset(Dataset[tuple[Tensor, Item] | str]):
+Loaded = tuple[Tensor, Item, int, int] | tuple[str, None, int, int]
+
+
+class SpeechDataset(Dataset[Loaded]):
     """Decodes, augments and featurises one utterance; an unreadable file becomes its error message."""
 
     def __init__(self, items: Sequence[Item], features: FeatureConfig, augment: Augment | None = None) -> None:
@@ -119,7 +122,7 @@ class SpeechDataset(Dataset[tuple[Tensor, Item] | str]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Item, int, int] | tuple[str, None, int, int]:
+    def __getitem__(self, key: tuple[int, int, int]) -> Loaded:
         index, epoch, number = key
         item = self.items[index]
         try:

@@ -45,6 +45,7 @@ def save_step(folder: Path, step: int, weights: dict[str, Tensor], keep: int) ->
 
 
 def step_files(folder: Path) -> list[Path]:
+    """The weights kept from evaluations, oldest first."""
     return sorted(folder.glob("step-*.pt"))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class Process:
-    """This process among those that train together."""
+    """One process among those that train together."""
 
     rank: int
     world: int
@@ -56,7 +56,7 @@ class Process:
 
 
 def current() -> Process:
-    """This process as `torchrun` set it up, or alone; uses the GPU of its local rank where there is one."""
+    """The process as `torchrun` set it up, or alone; uses the GPU of its local rank where there is one."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     gpus = torch.cuda.device_count()

@@ -63,5 +63,5 @@ def validate(model: AcousticModel, items: list[Item], config: TrainConfig, devic
 
 def _collapse(ids: list[int], tokens: tuple[str, ...]) -> str:
     """CTC's many-to-one map: repeats merged, blanks (0) removed, spaces single."""
-    kept = [b for a, b in zip([0, *ids], ids, strict=False) if b != a and b != 0]
+    kept = [b for a, b in zip([0, *ids], ids, strict=False) if b not in (a, 0)]
     return " ".join("".join(tokens[token] for token in kept).split())
