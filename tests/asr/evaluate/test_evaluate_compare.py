@@ -9,7 +9,7 @@ from asr.errors import InputError
 from asr.evaluate import Comparison, Resampling, Results, ScoredUtterance, compare
 
 CONFIG = Resampling(resamples=1000, flips=2000)
-WORDS = np.array("zero one two three four five six seven eight nine".split())
+WORDS = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 
 
 def run(seed, rate, noisy_rate=None, count=200):

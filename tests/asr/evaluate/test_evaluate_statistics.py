@@ -25,7 +25,7 @@ def column(values):
 
 @pytest.mark.parametrize("clustered", [False, True])
 def test_intervals_cover_the_true_rate_as_often_as_they_say(clustered):
-    """150 simulated tests of 40 speakers with 6 utterances each; the rate differs between speakers only if clustered."""
+    """150 simulated tests of 40 speakers with 6 utterances each; if clustered, each speaker has a rate of their own."""
     rng = np.random.default_rng(1)
     speaker = np.repeat(np.arange(40), 6)
     covered = {"speaker": 0, "utterance": 0}
