@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,9 +78,12 @@ class Manifest:
 
     @property
     def duration_s(self) -> float:
+        """Length of all utterances together."""
         return sum(utterance.duration for utterance in self.utterances)
 
 
+_LONGEST_S = 1e9
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # neither a path nor UTF-8 can hold them
 _FIELDS = {field.name for field in dataclasses.fields(Utterance)}
 _STRING_FIELDS = _FIELDS - {"duration", "augmentation"}
 _NUMBERS_ALLOWED = {"age", "id", "speaker"}
@@ -93,7 +97,7 @@ def parse_line(line: str, where: str) -> Utterance:
     """
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{where}: not a JSON object ({error})") from error
     if not isinstance(row, dict):
         raise ManifestError(f"{where}: not a JSON object but {type(row).__name__}")
@@ -109,8 +113,12 @@ def parse_line(line: str, where: str) -> Utterance:
             row[key] = str(row[key])
         if not isinstance(row[key], str):
             raise ManifestError(f"{where}: {key!r} must be a string, found {row[key]!r}")
+        if _NO_TEXT.search(row[key]):
+            raise ManifestError(f"{where}: {key!r} holds a character that is no text, {row[key]!r}")
+    if not row["audio_filepath"]:
+        raise ManifestError(f"{where}: 'audio_filepath' is empty")
     duration = row["duration"]
-    if isinstance(duration, bool) or not isinstance(duration, (int, float)) or not 0 < duration < float("inf"):
+    if isinstance(duration, bool) or not isinstance(duration, (int, float)) or not 0 < duration < _LONGEST_S:
         raise ManifestError(f"{where}: 'duration' must be a positive number of seconds, found {duration!r}")
     if not isinstance(row.get("augmentation"), (dict, type(None))):
         raise ManifestError(f"{where}: 'augmentation' must be an object, found {row['augmentation']!r}")
@@ -125,7 +133,7 @@ def read_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ManifestError(f"{path}: cannot be read as a manifest ({reason})") from error
