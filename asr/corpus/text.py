@@ -14,6 +14,8 @@ import importlib
 import importlib.metadata
 import logging
 import re
+import shutil
+import tempfile
 import threading
 import unicodedata
 from pathlib import Path
@@ -208,15 +210,28 @@ def _grammar(module: str, name: str, **options: Any) -> Callable[[str], str]:
                 f"numbers and symbols in text need nemo_text_processing ({error}); pip install 'dengar[train]'"
             ) from error
         logging.getLogger("NeMo-text-processing").setLevel(logging.ERROR)
-        folder = _cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        processor = getattr(grammars, name)(lang="en", cache_dir=str(folder), overwrite_cache=False, **options)
+        folder = _cache_folder() / name
+        make = functools.partial(getattr(grammars, name), lang="en", overwrite_cache=False, **options)
+        processor = make(cache_dir=str(folder)) if folder.is_dir() else _compiled(make, folder)
 
     def apply(text: str) -> str:
         with _lock:
             return str(processor.normalize(text, verbose=False))
 
     return apply
+
+
+def _compiled(make: Callable[..., Any], folder: Path) -> Any:
+    """Compiles into a folder beside `folder` and renames it, so that a crash never leaves half a grammar."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        processor = make(cache_dir=str(partial))
+        if not folder.is_dir():  # another process may have been faster
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return processor
 
 
 def _cache_folder() -> Path:
