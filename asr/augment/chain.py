@@ -110,7 +110,8 @@ class Augmenter:
         gain = noise_gain(speech_db, noise_db, snr_db)
         mix, scale = _below_ceiling(samples + np.float32(gain) * piece)
         draws.update(what)
-        draws.update(snr_db=snr_db, speech_level_db=round(speech_db, 2), noise_gain=gain, mix_scale=scale)
+        draws.update(snr_db=snr_db, speech_level_db=round(speech_db, 2))
+        draws.update(noise_gain=float(f"{gain:.6g}"), mix_scale=float(f"{scale:.6g}"))
         return mix
 
     def _channel(self, samples: Samples, rng: np.random.Generator, draws: dict[str, Any]) -> Samples:

@@ -32,6 +32,8 @@ class RoomBank:
     def __init__(self, config: RoomConfig, seed: int, folder: str | Path | None = None) -> None:
         self.config, self.seed = config, seed
         self._files = sorted(path for path in Path(folder).glob("*.wav")) if folder is not None else []
+        if folder is not None and not self._files:
+            raise ConfigError(f"{folder}: holds no impulse responses (.wav)")
         kinds = {kind: weight for kind, weight in config.kinds.items() if weight > 0}
         if not self._files:
             kinds.pop("files", None)

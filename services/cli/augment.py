@@ -79,6 +79,8 @@ def _warn_about_noise(settings: AugmentConfig, folder: Path | None, heldout: lis
         output.warn(f"{len(heldout)} noise files are reserved for testing and left out, such as {heldout[0]}")
     if folder is None and settings.noise.probability > 0 and settings.noise.kinds.get("files", 0) > 0:
         output.warn("no folder of noise files was given (--noise): only synthetic noise is used")
+    if folder is not None and not settings.noise.kinds.get("files", 0) > 0:
+        output.warn(f"{folder} is not used: the configuration gives noise.kinds.files no weight")
 
 
 def _figures(written: Written, page: Path | None, seed: int, heldout: int) -> dict[str, object]:

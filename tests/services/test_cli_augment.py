@@ -77,6 +77,7 @@ def test_a_bad_file_is_reported_and_the_others_are_done(corpus, capsys):
     [
         (["-c", "nonsense"], "no such configuration"),
         (["--noise", "nowhere"], "no noise files"),
+        (["--rooms", "nowhere"], "no impulse responses"),
         (["--format", "doc"], "format 'doc' is unknown"),
         (["-o", "."], "choose another folder"),
     ],

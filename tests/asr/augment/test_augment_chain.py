@@ -262,3 +262,5 @@ def test_recorded_responses_are_used_from_their_direct_sound_on(tmp_path):
     assert from_direct_sound(response.astype(np.float32))[208] == pytest.approx(-0.4, abs=1e-3)
     with pytest.raises(ConfigError, match="impulse responses"):
         Augmenter(config, 1)
+    with pytest.raises(ConfigError, match="holds no impulse responses"):
+        Augmenter(config, 1, room_dir=tmp_path / "nowhere")
