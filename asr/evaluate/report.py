@@ -20,7 +20,7 @@ from asr.evaluate.results import Results, ScoredUtterance
 from asr.evaluate.statistics import MIN_UNITS
 
 MAX_ROWS = 2000
-AUDIO_BUDGET_MB = 8.0
+AUDIO_BUDGET_MB = 5.0
 MATRIX_WORDS = 24
 """Tests with at most this many different spoken words, such as digits, get a whole confusion matrix."""
 

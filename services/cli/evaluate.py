@@ -53,7 +53,7 @@ def evaluate(
     noise_dir: NoiseDir = "",
     vocabulary: Vocabulary = None,
     seed: Seed = 0,
-    audio_mb: Annotated[float, typer.Option(min=0, help="Sound to put into the report, worst utterances first.")] = 8.0,
+    audio_mb: Annotated[float, typer.Option(min=0, help="Sound to put into the report, worst utterances first.")] = 5.0,
     json_: Json = False,
 ) -> int:
     """Measures word, character and sentence error rates with intervals, per slice.

@@ -19,6 +19,7 @@ from services.cli import output
 SPEAKERS_SHOWN = 5
 FLIPS_SHOWN = 10
 WORDS_SHOWN = 10
+WORD_WIDTH = 24
 SIGNIFICANT = 0.05
 
 Part = TypeVar("Part", SliceResult, SliceComparison)
@@ -48,7 +49,9 @@ def show_evaluation(evaluation: Evaluation) -> None:
             highlight=False,
         )
     if evaluation.confusions:
-        pairs = [f"{c.reference} → {c.hypothesis} ({c.count})" for c in evaluation.confusions[:WORDS_SHOWN]]
+        pairs = [
+            f"{_short(c.reference)} → {_short(c.hypothesis)} ({c.count})" for c in evaluation.confusions[:WORDS_SHOWN]
+        ]
         output.console.print(f"most confused: {escape(', '.join(pairs))}", highlight=False)
     _show_problems("failed", evaluation.failed)
     _show_problems("left out", evaluation.left_out)
@@ -147,6 +150,10 @@ def _comparison_row(table: Table, name: str, part: SliceComparison, p_value: flo
 def _show_problems(kind: str, problems: Sequence[Problem]) -> None:
     if problems:
         output.warn(f"{len(problems)} {kind}, in no rate; the first: {problems[0].where}: {problems[0].reason}")
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…"
 
 
 def _percent(value: float | None) -> str:
