@@ -53,6 +53,7 @@ class Flite:
         self._flite.delete_wave.argtypes = (ctypes.POINTER(_Wave),)
         self._flite.flite_feat_set_float.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_float)
         self._flite.flite_init()
+        self._libc = ctypes.CDLL(None)
         self._voices: dict[str, ctypes._Pointer[_VoiceStruct]] = {}
 
     def voices(self) -> list[Voice]:
@@ -66,6 +67,7 @@ class Flite:
         features = handle.contents.features
         self._flite.flite_feat_set_float(features, b"duration_stretch", 1.0 / speed)
         self._flite.flite_feat_set_float(features, b"f0_shift", pitch)
+        self._libc.srand(1)  # the excitation's noise comes from rand(): the same request shall give the same samples
         wave = self._flite.flite_text_to_wave(text.encode("ascii", "replace"), handle)
         if not wave:
             raise ConfigError(f"flite could not speak {text!r}")

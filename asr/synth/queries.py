@@ -11,13 +11,16 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from asr.errors import ConfigError
+
+if TYPE_CHECKING:
+    import inflect
 
 ALPHABET = re.compile(r"[a-z']+( [a-z']+)*")
 SPLIT_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
@@ -182,7 +185,12 @@ def _draw(grammar: Grammar, name: str, rng: np.random.Generator, depth: int) -> 
 @functools.cache
 def spoken_number(number: int) -> str:
     """``number`` in words: 42 is ``forty two``."""
+    words = str(_inflect().number_to_words(number, andword=""))  # type: ignore[arg-type]
+    return " ".join(words.replace("-", " ").replace(",", " ").split())
+
+
+@functools.cache
+def _inflect() -> inflect.engine:
     import inflect
 
-    words = str(inflect.engine().number_to_words(number, andword=""))  # type: ignore[arg-type]
-    return " ".join(words.replace("-", " ").replace(",", " ").split())
+    return inflect.engine()
