@@ -21,6 +21,9 @@ ENCODINGS = ("ENCODING_UNSPECIFIED", "LINEAR16", "FLAC", "MULAW", "OGG_OPUS", "M
 _RAW = ("LINEAR16", "MULAW")
 _MAGIC = {b"fLaC": "FLAC", b"OggS": "OGG_OPUS", b"\x1a\x45\xdf\xa3": "WEBM_OPUS"}
 _MAGIC_BYTES = 12  # RIFF, size, WAVE
+MAX_SILENT_BYTES = 4 * 2**20
+"""Bytes that may come before the first sample: tags, pictures."""
+_MAX_BYTES_PER_S = 48_000 * 2 * 4  # two channels of 32 bits; more is padding
 NO_SAMPLES: Samples = np.zeros(0, np.float32)
 
 
@@ -168,6 +171,7 @@ class StreamDecoder:
         self._encoding, self._rate_hz, self._channels = encoding, rate_hz, channels
         self._max_duration_s = max_duration_s
         self._buffer = b""
+        self._received, self._heard = 0, False
         self._decoder: Decoder | None = None
 
     def feed(self, data: bytes) -> Samples:
@@ -176,12 +180,22 @@ class StreamDecoder:
         Raises:
             AudioError: not the stated encoding, broken, or out of bounds.
         """
+        self._received += len(data)
+        if self._received > MAX_SILENT_BYTES + self._max_duration_s * _MAX_BYTES_PER_S:
+            raise AudioLimitError(
+                f"more bytes came than {self._max_duration_s:g} s of audio need; send it in several calls"
+            )
         if self._decoder is None:
             self._buffer += data
             if len(self._buffer) < _MAGIC_BYTES:
                 return NO_SAMPLES
-            return self._begin()
-        return self._decoder.feed(data)
+            samples = self._begin()
+        else:
+            samples = self._decoder.feed(data)
+        self._heard = self._heard or len(samples) > 0
+        if not self._heard and self._received > MAX_SILENT_BYTES:
+            raise AudioError(f"the first {MAX_SILENT_BYTES >> 20} MiB hold no audio in the announced encoding")
+        return samples
 
     def finish(self) -> Samples:
         """Says that no more comes, and returns the rest.

@@ -7,12 +7,9 @@ The tone recogniser hears a word in each stretch of 100 ms that holds one of fou
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,30 +125,6 @@ async def serving(recognizer: object | None = None, **settings: object) -> Async
         yield f"127.0.0.1:{port}"
     finally:
         await server.drain()
-
-
-@pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real bundle of a small model with random weights: its words mean nothing, and are always the same."""
-    import torch
-
-    from asr.bundle import build_bundle
-    from asr.decode import DecoderConfig
-    from asr.model.acoustic import AcousticModel
-    from asr.model.config import EncoderConfig, HeadConfig, ModelConfig
-
-    folder = tmp_path_factory.mktemp("tiny-bundle")
-    config = ModelConfig(
-        encoder=EncoderConfig(width=32), head=HeadConfig(layers=1, width=32, look_ahead_frames=2, dropout=0.0)
-    )
-    tokens = ["<blank>", " ", *"abcdefghijklmnopqrstuvwxyz'"]
-    torch.manual_seed(0)
-    weights = AcousticModel(config, len(tokens)).state_dict()
-    saved = {"model_config": dataclasses.asdict(config), "tokens": tokens, "model": weights}
-    torch.save(saved, folder / "final.pt")
-    with warnings.catch_warnings():  # the exporter's own
-        warnings.simplefilter("ignore")
-        return build_bundle(folder / "final.pt", folder, decoder=DecoderConfig(kind="greedy"))
 
 
 @pytest.fixture

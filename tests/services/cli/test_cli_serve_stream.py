@@ -182,7 +182,7 @@ def test_sigterm_lets_running_streams_finish(tiny_bundle: Path, expected: str) -
         assert process.stderr.read() == ""
 
 
-def test_serve_refuses_what_it_cannot_do(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_refuses_what_it_cannot_do(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = ["--bundle", str(tiny_bundle)]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

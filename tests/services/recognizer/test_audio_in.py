@@ -214,6 +214,21 @@ def test_audio_is_bounded_by_what_it_unpacks_to(rate_hz: int) -> None:
         decode(bytes(2 * 31 * rate_hz), "LINEAR16", rate_hz, max_duration_s=30.0)
 
 
+@pytest.mark.parametrize("encoding", sorted(CONTAINERS))
+@pytest.mark.parametrize("start", [0, 3000])
+def test_endless_bytes_without_audio_are_refused(encoding: str, start: int) -> None:
+    decoder = StreamDecoder(encoding, 0, 1, 1.0)
+
+    def pour() -> None:
+        decoder.feed(CONTAINERS[encoding][:start])
+        for _ in range(100):
+            decoder.feed(bytes(65_536))
+
+    with pytest.raises(AudioError):
+        pour()
+    decoder.close()
+
+
 def test_closing_midway_ends_the_thread() -> None:
     decoder = StreamDecoder("MP3", 0, 1, 60.0)
     decoder.feed(CONTAINERS["MP3"][:2000])
