@@ -18,7 +18,7 @@ VENV=$PWD/.venv
 STAMP=$VENV/.complete
 SPEECH_PACKAGES=(espeak-ng flite asterisk-core-sounds-en-g722)
 
-say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+say() { printf '== %s\n' "$*" >&2; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 locked() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" requirements.lock; }
@@ -73,7 +73,11 @@ unpack() {
   local options=(-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt" -o Debug::NoLocking=1 -o APT::Sandbox::User=)
   apt-get "${options[@]}" update -qq 2>/dev/null || warn "apt-get update failed; going on with the lists that are there"
   for package in "$@"; do
-    packages=$(apt-get "${options[@]}" -s --no-install-recommends install "$package" 2>/dev/null | awk '$1 == "Inst" {print $2}')
+    case $package in
+      g++) continue ;; # see without_root_compilers
+      *-dev) packages=lib$package ;; # the headers alone, not the C library's
+      *) packages=$(apt-get "${options[@]}" -s --no-install-recommends install "$package" 2>/dev/null | awk '$1 == "Inst" {print $2}') ;;
+    esac
     if [ -n "$packages" ] && (cd "$apt/archives" && apt-get "${options[@]}" download -qq $packages >/dev/null 2>&1); then
       for file in "$apt"/archives/*.deb; do dpkg -x "$file" "$VENV/debian" && rm "$file"; done
       touch "$VENV/debian/.has/$package"
@@ -121,9 +125,8 @@ install_locked() {
 
 # Without root and without a compiler: the one that comes as a Python package, and unpacked headers.
 without_root_compilers() {
-  local include=$VENV/debian/usr/include
-  if ! has_headers && [ -d "$include" ]; then
-    CPATH=$(ls -d "$include"/python3.* | head -1):$include; export CPATH
+  if ! has_headers && [ -d "$VENV/debian/usr/include" ]; then
+    CPATH=$(ls -d "$VENV"/debian/usr/include/python3.* | head -1):$VENV/debian/usr/include; export CPATH
   fi
   command -v c++ >/dev/null && return
   pip install -q --target "$VENV/zig" ziglang || { warn "there is no C++ compiler: ask for: apt-get install g++"; return; }
