@@ -120,11 +120,12 @@ def normalise(text: str) -> str:
     folded = _fold(text)
     for pattern, spoken in _SPOKEN_FIRST:
         folded = pattern.sub(spoken, folded)
-    if not _is_plain(folded):
+    foreign = sorted({character for character in folded if character.isalpha() and not character.isascii()})
+    if not foreign and not _is_plain(folded):
         folded = _fold(_normaliser()(folded))
     spoken = " ".join(_SILENT.sub(" ", folded.lower()).split())
     spoken = " ".join(filter(None, map(_unquoted, spoken.split())))
-    foreign = sorted(set(spoken) - set(ALPHABET))
+    foreign = foreign or sorted(set(spoken) - set(ALPHABET))
     if foreign:
         names = ", ".join(f"{character!r}" for character in foreign[:3])
         raise TextError(f"{text!r} cannot be spoken: {names} has no reading in the alphabet a-z, apostrophe and space")

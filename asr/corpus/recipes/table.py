@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asr.corpus.items import AudioRef, RawItem, Recipe, RecipeOptions
@@ -33,14 +33,22 @@ def read(folder: Path, options: RecipeOptions) -> Iterator[RawItem | Problem]:
     if unknown:
         raise ConfigError(f"columns: unknown field {unknown[0]!r}; known: {', '.join(_USUAL)}")
     table = _find_table(folder, options.table)
-    columns: dict[str, str] | None = None
+    matched: dict[tuple[str, ...], dict[str, str]] = {}  # the rows of a JSONL table may have different keys
     for row in read_table(table):
         if isinstance(row, Problem):
             yield row
             continue
         where, cells = row
-        if columns is None:
-            columns = _match_columns(table, list(cells), options.columns)
+        header = tuple(cells)
+        try:
+            if header not in matched:
+                matched[header] = _match_columns(table, header, options.columns)
+        except InputError as error:
+            if not matched:
+                raise
+            yield Problem(where, str(error))
+            continue
+        columns = matched[header]
         values = {field: cells.get(column, "").strip() for field, column in columns.items()}
         audio = values.pop("audio")
         if not audio:
@@ -62,7 +70,7 @@ def _find_table(folder: Path, name: str) -> Path:
     return tables[0]
 
 
-def _match_columns(table: Path, header: list[str], wanted: dict[str, str]) -> dict[str, str]:
+def _match_columns(table: Path, header: Sequence[str], wanted: dict[str, str]) -> dict[str, str]:
     columns: dict[str, str] = {}
     for field, usual in _USUAL.items():
         names = (wanted[field],) if field in wanted else usual

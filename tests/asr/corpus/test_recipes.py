@@ -42,6 +42,14 @@ def test_table_with_columns_of_its_own(tmp_path):
     assert "not a JSON object" in problems[0].reason
 
 
+def test_jsonl_rows_may_have_keys_of_their_own(tmp_path):
+    rows = [{"file": "a.wav", "text": "one"}, {"file": "b.wav", "text": "two", "speaker": "anna"}, {"file": "c.wav"}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    items, problems = read("table", tmp_path)
+    assert [item.speaker for item in items] == ["", "anna"]
+    assert "no column 'text'" in problems[0].reason
+
+
 @pytest.mark.parametrize(
     ("files", "options", "says"),
     [
