@@ -1,8 +1,9 @@
 """CTC prefix beam search with an n-gram over words and an open vocabulary.
 
 A word gets its language score when a separator ends it, or at the end of the audio. A word that the language model
-does not know may be spelled all the same, at a cost; it is charged as soon as no known word begins like the prefix,
-which changes no final score but keeps the beam for readings that can win.
+does not know may be spelled all the same, at a cost. Until a word ends, its prefix is ranked by the best that can
+become of it: the highest unigram score of the known words that begin so, or the cost of an unknown one (look-ahead,
+Ortmanns et al. 1996). That changes no final score; it keeps the beam for readings that can win.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from asr.decode import search
 from asr.decode.lm import LanguageModel
+from asr.decode.trie import NO_WORD, best_below, build_trie
 from asr.decode.types import DecoderConfig, Hypothesis, LogProbs, Tokens
 from asr.decode.words import Alignment, Reading, interim, rank, read
 
@@ -35,8 +37,17 @@ class BeamModel:
         self.words_left_out = len(words) - len(self.words)
         letters = np.array([alphabet[letter] for letter in "".join(self.words)], dtype=np.int32)
         offsets = np.cumsum([0, *(len(word) for word in self.words)], dtype=np.int64)
-        trie, self.trie_words = search.build_trie(letters, offsets, max(1, len(alphabet)))
-        self.symbols = search.Symbols(np.array(tokens.begins_word), pieces, piece_ends, trie)
+        trie, self.trie_words = build_trie(letters, offsets, max(1, len(alphabet)))
+        ahead, ahead_off = np.zeros(len(trie)), 0.0
+        if lm:
+            context = lm.empty()
+            ahead_off = config.word_bonus - config.unknown_cost
+            scores = (
+                np.array([config.lm_weight * lm.score(context, word)[0] for word in self.words]) + config.word_bonus
+            )
+            ahead = np.maximum(best_below(trie, self.trie_words, scores), ahead_off)
+            ahead[0] = 0.0
+        self.symbols = search.Symbols(np.array(tokens.begins_word), pieces, piece_ends, trie, ahead, ahead_off)
 
 
 class BeamSearch:
@@ -67,18 +78,19 @@ class BeamSearch:
             self._advance(log_probs[start : start + _BLOCK_FRAMES])
 
     def best(self) -> Hypothesis:
-        """The best prefix so far; an open last word has not got its score yet."""
+        """The best prefix so far; an open last word counts as the best that can become of it."""
         return interim(self._read(0, float(self._beam[0]["total"])))
 
     def finish(self, nbest: int) -> list[Hypothesis]:
         """The best texts if the audio ended here."""
         readings = []
         for index in range(self._sizes[1]):
-            total = float(self._beam[index]["total"])
+            cell = self._beam[index]
+            node = self._nodes[cell["node"]]
+            total = float(np.logaddexp(cell["blank"], cell["symbol"]) + node["lm"])  # without what lies ahead
             if self._model.lm:
-                node = self._nodes[self._beam[index]["node"]]
                 if node["open"] and node["after"] == search.UNSCORED:
-                    self._score_word(int(self._beam[index]["node"]))
+                    self._score_word(int(cell["node"]))
                 state = node["after"] if node["open"] else node["state"]
                 total += float(node["gain"]) + self._model.config.lm_weight * self._model.lm.end(self._states[state])
             readings.append(self._read(index, total))
@@ -92,7 +104,7 @@ class BeamSearch:
         while done < len(log_probs):
             done += search.advance(
                 log_probs[done:], self._frames + done, state, model.symbols,
-                config.token_prune_log, config.unknown_cost, model.lm is not None,
+                config.token_prune_log, model.lm is not None,
             )  # fmt: skip
             for node in self._wanted[: self._sizes[3]].tolist():
                 self._score_word(node)
@@ -104,10 +116,10 @@ class BeamSearch:
         assert model.lm is not None
         before = self._states[node["state"]]
         place = int(node["trie"])
-        word = search.NO_WORD if place == search.OFF_LEXICON else int(model.trie_words[place])
-        if word == search.NO_WORD:
+        word = NO_WORD if place == search.OFF_LEXICON else int(model.trie_words[place])
+        if word == NO_WORD:
             _, after = model.lm.score(before, "<unk>")
-            gain = 0.0 if place == search.OFF_LEXICON else -config.unknown_cost
+            gain = -config.unknown_cost
         else:
             log_prob, after = model.lm.score(before, model.words[word])
             gain = config.lm_weight * log_prob

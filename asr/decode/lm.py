@@ -75,6 +75,12 @@ class LanguageModel:
         self._model.BeginSentenceWrite(state)
         return state
 
+    def empty(self) -> kenlm.State:
+        """The state without any context."""
+        state = kenlm.State()
+        self._model.NullContextWrite(state)
+        return state
+
     def score(self, state: kenlm.State, word: str) -> tuple[float, kenlm.State]:
         """The natural log of p(word | state), and the state after the word; an unknown one scores as ``<unk>``."""
         after = kenlm.State()

@@ -19,7 +19,6 @@ Array = npt.NDArray[Any]
 ROOT = 0
 OFF_LEXICON = -1
 UNSCORED = -1
-NO_WORD = -1
 
 NODE = np.dtype([
     ("parent", np.int32),
@@ -30,7 +29,7 @@ NODE = np.dtype([
     ("state", np.int32),  # language model state before the word that is open
     ("after", np.int32),  # the state after it, UNSCORED until asked for
     ("open", np.int32),  # 1 within a word
-    ("lm", np.float64),  # scores and costs so far
+    ("lm", np.float64),  # scores of the finished words
     ("gain", np.float64),  # what ending the open word adds to them
 ])  # fmt: skip
 """A prefix."""
@@ -59,12 +58,16 @@ class Symbols(NamedTuple):
         pieces: the letters that symbols add, all in one.
         piece_ends: (V + 1,) where each symbol's letters begin in `pieces`.
         trie: (places, letters) the lexicon.
+        ahead: (places,) what the open word will score at best, 0 at the root.
+        ahead_off: the same where no known word begins so.
     """
 
     separates: Array
     pieces: Array
     piece_ends: Array
     trie: Array
+    ahead: Array
+    ahead_off: float
 
 
 class State(NamedTuple):
@@ -101,34 +104,6 @@ class _Cells(NamedTuple):
     tokens: Array
 
 
-@numba.njit(cache=True)
-def build_trie(letters: Array, offsets: Array, alphabet: int) -> tuple[Array, Array]:
-    """A trie over words.
-
-    Args:
-        letters: (sum of lengths,) the words' letters as indices.
-        offsets: (words + 1,) where each word begins in `letters`.
-        alphabet: how many letters there are.
-
-    Returns:
-        children (nodes, alphabet) with 0 for none, and the word that ends at each node or `NO_WORD`.
-    """
-    children = np.zeros((len(letters) + 1, alphabet), np.int32)
-    ends = np.full(len(letters) + 1, NO_WORD, np.int32)
-    used = 1
-    for word in range(len(offsets) - 1):
-        node = 0
-        for place in range(offsets[word], offsets[word + 1]):
-            following = children[node, letters[place]]
-            if following == 0:
-                following = used
-                children[node, letters[place]] = following
-                used += 1
-            node = following
-        ends[node] = word
-    return children[:used].copy(), ends[:used].copy()
-
-
 @numba.njit(cache=True, inline="always")
 def _log_add(a: float, b: float) -> float:
     high, low = max(a, b), min(a, b)
@@ -154,20 +129,20 @@ def _walk(symbols: Symbols, place: int, token: int) -> int:
 
 
 @numba.njit(cache=True)
-def _grown_lm(symbols: Symbols, parent: Any, token: int, unknown_cost: float) -> float:
-    """The language score of the prefix that grows from the node `parent` by one symbol."""
-    lm, place = parent.lm, parent.trie
+def _grown(symbols: Symbols, parent: Any, token: int) -> tuple[float, int]:
+    """Score of the finished words and place in the lexicon of the prefix that grows from `parent` by one symbol."""
     if symbols.separates[token]:
-        place = 0
-        if parent.open:
-            lm += parent.gain
-    if place != OFF_LEXICON and _walk(symbols, place, token) == OFF_LEXICON:
-        lm -= unknown_cost
-    return float(lm)
+        return parent.lm + (parent.gain if parent.open else 0.0), _walk(symbols, 0, token)
+    return parent.lm, _walk(symbols, parent.trie, token)
 
 
 @numba.njit(cache=True)
-def _grow(state: State, symbols: Symbols, parent: int, token: int, unknown_cost: float) -> int:
+def _ahead(symbols: Symbols, place: int) -> float:
+    return float(symbols.ahead_off if place == OFF_LEXICON else symbols.ahead[place])
+
+
+@numba.njit(cache=True)
+def _grow(state: State, symbols: Symbols, parent: int, token: int) -> int:
     """Adds a node below `parent` and returns it."""
     new = state.sizes[0]
     state.sizes[0] += 1
@@ -180,10 +155,9 @@ def _grow(state: State, symbols: Symbols, parent: int, token: int, unknown_cost:
     separates = symbols.separates[token]
     node.open = symbols.piece_ends[token + 1] > symbols.piece_ends[token] or (before.open and not separates)
     node.state = before.after if separates and before.open else before.state
-    node.trie = _walk(symbols, 0 if separates else before.trie, token)
+    node.lm, node.trie = _grown(symbols, before, token)
     node.after = UNSCORED
     node.gain = 0.0
-    node.lm = _grown_lm(symbols, before, token, unknown_cost)
     return int(new)
 
 
@@ -298,26 +272,17 @@ def _spread(state: State, symbols: Symbols, to: _Cells, log_probs: Array, kept: 
 
 
 @numba.njit(cache=True)
-def _survive(
-    state: State,
-    symbols: Symbols,
-    to: _Cells,
-    count: int,
-    log_probs: Array,
-    frame: int,
-    unknown_cost: float,
-    scored: bool,
-) -> None:
+def _survive(state: State, symbols: Symbols, to: _Cells, count: int, log_probs: Array, frame: int) -> None:
     """Makes the best of `count` cells the beam, best first, equals in their order; new ones become nodes."""
     active = state.sizes[1]
     ranks = np.empty(count, np.float64)
     for place in range(count):
         cell = to.cells[place]
-        cell.total = _log_add(cell.blank, cell.symbol)
         if place < active:
-            cell.total += state.nodes[cell.node].lm
-        elif scored:
-            cell.total += _grown_lm(symbols, state.nodes[to.parents[place]], to.tokens[place], unknown_cost)
+            lm, trie = state.nodes[cell.node].lm, state.nodes[cell.node].trie
+        else:
+            lm, trie = _grown(symbols, state.nodes[to.parents[place]], to.tokens[place])
+        cell.total = _log_add(cell.blank, cell.symbol) + lm + _ahead(symbols, trie)
         ranks[place] = -cell.total
     order = np.argsort(ranks, kind="mergesort")[: len(state.beam)]
     survivors = 0
@@ -326,7 +291,7 @@ def _survive(
         if cell.total == -np.inf:
             break
         if cell.node < 0:
-            cell.node = _grow(state, symbols, to.parents[place], to.tokens[place], unknown_cost if scored else 0.0)
+            cell.node = _grow(state, symbols, to.parents[place], to.tokens[place])
         if cell.fresh:
             record = state.records[state.sizes[2]]
             record.before = cell.record_n
@@ -350,7 +315,6 @@ def advance(
     state: State,
     symbols: Symbols,
     prune_log: float,
-    unknown_cost: float,
     scored: bool,
 ) -> int:
     """Advances the beam over frames until a word score is wanted.
@@ -361,7 +325,6 @@ def advance(
         state: changed in place.
         symbols: what they do.
         prune_log: symbols below are skipped.
-        unknown_cost: taken off when a word leaves the lexicon.
         scored: whether words have scores at all.
 
     Returns:
@@ -376,7 +339,7 @@ def advance(
         if scored and symbols.separates[taking_part].any() and _list_wanted(state):
             return row
         count = _spread(state, symbols, to, log_probs[row], taking_part, first_frame + row)
-        _survive(state, symbols, to, count, log_probs[row], first_frame + row, unknown_cost, scored)
+        _survive(state, symbols, to, count, log_probs[row], first_frame + row)
     state.sizes[3] = 0
     return len(log_probs)
 

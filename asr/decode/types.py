@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from asr.errors import ConfigError, TextError
 
@@ -136,7 +137,8 @@ class Hypothesis:
     score: float
 
 
-class DecoderConfig(BaseModel):
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class DecoderConfig:
     """Settings of the decoder.
 
     With a language model the score of a text is ``ln p(text | audio) + lm_weight * ln p_LM(text) + word_bonus *
@@ -153,20 +155,10 @@ class DecoderConfig(BaseModel):
         nbest: alternatives returned when the caller does not say.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["greedy", "beam"] = "beam"
-    beam_width: int = Field(16, ge=1, le=1024)
-    token_prune_log: float = Field(-7.0, lt=0)
-    lm_weight: float = Field(0.5, ge=0, allow_inf_nan=False)
-    word_bonus: float = Field(1.0, allow_inf_nan=False)
-    unknown_cost: float = Field(8.0, ge=0, allow_inf_nan=False)
-    nbest: int = Field(1, ge=1, le=100)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "config"
-            raise ConfigError(f"decoder: {where} = {first['input']!r}: {first['msg'].lower()}") from None
+    beam_width: Annotated[int, Field(ge=1, le=1024)] = 32
+    token_prune_log: Annotated[float, Field(lt=0)] = -7.0
+    lm_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    word_bonus: Annotated[float, Field(allow_inf_nan=False)] = 1.5
+    unknown_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    nbest: Annotated[int, Field(ge=1, le=100)] = 1

@@ -1,5 +1,6 @@
 import pytest
 
+from asr.config import make_config
 from asr.decode import DecoderConfig, Tokens
 from asr.errors import ConfigError, TextError
 
@@ -45,4 +46,4 @@ def test_impossible_inventories_are_refused(symbols, reason):
 )
 def test_config_names_the_bad_value(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
-        DecoderConfig(**values)
+        make_config(DecoderConfig, values, "decoder.yaml")
