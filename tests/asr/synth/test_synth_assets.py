@@ -33,7 +33,8 @@ def test_a_missing_model_names_the_command_that_gets_it(tmp_path, monkeypatch):
         Kokoro()
 
 
-def test_installing_twice_fetches_nothing(copied, monkeypatch):
+@pytest.mark.usefixtures("copied")
+def test_installing_twice_fetches_nothing(monkeypatch):
     monkeypatch.setattr(assets, "_run", lambda *_: pytest.fail("nothing may be fetched"))
     assert assets.install() is False
 

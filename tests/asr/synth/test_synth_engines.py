@@ -75,7 +75,7 @@ def test_the_same_request_gives_the_same_samples_whatever_was_spoken_before(engi
 def test_every_voice_of_the_fast_engines_speaks_and_sounds_different(engine):
     fast = [
         *of_engine("flite"),
-        *(voice for voice in of_engine("espeak") if voice.name.startswith(("en-us+", "en-029+"))),
+        *(voice for voice in of_engine("espeak") if voice.name.startswith("en-us+")),
     ]
     spoken = {voice.id: engine(voice.engine).speak("turn left", voice) for voice in fast}
     assert all(0.3 < len(trim_silence(samples)) / SAMPLE_RATE_HZ < 2.5 for samples in spoken.values())
