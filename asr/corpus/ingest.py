@@ -27,6 +27,7 @@ from asr.errors import ConfigError, InputError
 
 CORPORA = Path(__file__).parents[2] / "data" / "corpora"
 _CHUNK = 32
+_GENDERS = {"male": "m", "male_masculine": "m", "female": "f", "female_feminine": "f", "m": "m", "f": "f"}
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -212,10 +213,11 @@ def _encode_all(config: PackConfig, items: list[Kept]) -> list[tuple[bytes, str]
 
 
 def _named(items: Iterable[RawItem | Problem], corpus: str) -> Iterator[RawItem | Problem]:
-    """Canonical split names, and the corpus's name as configured."""
+    """Canonical names of splits and genders, and the corpus's name as configured."""
     for item in items:
         if isinstance(item, RawItem):
-            yield replace(item, split=canonical(item.split), corpus=corpus or item.corpus)
+            gender = _GENDERS.get(item.gender.lower(), item.gender)
+            yield replace(item, split=canonical(item.split), gender=gender, corpus=corpus or item.corpus)
         else:
             yield item
 

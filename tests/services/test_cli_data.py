@@ -80,7 +80,7 @@ def test_report_counts_and_finds_what_is_odd(manifests, capsys):
     assert (report["utterances"], report["speakers"], report["duration_s"]) == (12, 4, 12.0)
     assert report["words"]["item"] == 12
     assert sum(value["utterances"] for value in report["groups"]["split"].values()) == 12
-    assert report["groups"]["gender"]["male"]["speakers"] == 2
+    assert report["groups"]["gender"]["m"]["speakers"] == 2
     odd = {entry["what"]: entry for entry in report["odd"]}
     assert odd["very quiet"]["count"] == 1
     assert odd["very quiet"]["examples"] == ["../corpus/3.wav"]

@@ -12,7 +12,6 @@ from asr.errors import InputError
 
 _SPLITS = ("train", "dev", "test")
 _LAYOUT = "Common Voice's layout: train.tsv, dev.tsv or test.tsv beside clips/"
-_GENDERS = {"male": "m", "male_masculine": "m", "female": "f", "female_feminine": "f"}
 
 
 def read(folder: Path, options: RecipeOptions) -> Iterator[RawItem | Problem]:
@@ -37,7 +36,7 @@ def read(folder: Path, options: RecipeOptions) -> Iterator[RawItem | Problem]:
                 where,
                 id=clip.stem,
                 speaker=cells.get("client_id", "")[:16],
-                gender=_GENDERS.get(cells.get("gender", ""), cells.get("gender", "")),
+                gender=cells.get("gender", ""),
                 age=cells.get("age", ""),
                 accent=cells.get("accents", "") or cells.get("accent", ""),
                 split=name if name in _SPLITS else "",

@@ -98,7 +98,7 @@ def test_every_fault_is_left_out_with_its_reason(tmp_path):
 
 
 def test_manifests_refer_to_the_audio_where_it_lies(tmp_path):
-    source = table(tmp_path / "corpus", [("a.wav", speech(1), "Hello, Anna!", {"speaker": "s", "gender": "f"})])
+    source = table(tmp_path / "corpus", [("a.wav", speech(1), "Hello, Anna!", {"speaker": "s", "gender": "Female"})])
     ingest(source, tmp_path / "deep" / "out", IngestConfig(recipe="table", corpus="mine", split="100/0"))
     manifest = read_manifest(tmp_path / "deep" / "out" / "train.jsonl")
     row = manifest.utterances[0]

@@ -127,7 +127,7 @@ def test_commonvoice(tmp_path):
     (tmp_path / "test.tsv").write_text(header + "xyz\tcv_2\tYes.\t\t\t\nbroken\n")
     items, problems = read("commonvoice", tmp_path)
     assert [(item.id, item.text, item.gender, item.split) for item in items] == [
-        ("cv_1", 'He said "no.', "m", "train"),
+        ("cv_1", 'He said "no.', "male_masculine", "train"),
         ("cv_2", "Yes.", "", "test"),
     ]
     assert items[1].audio.path == tmp_path / "clips" / "cv_2.mp3"
