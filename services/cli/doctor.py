@@ -201,7 +201,7 @@ def _microphone() -> Finding:
     if shutil.which("arecord"):
         return Finding("microphone", "ok", "through arecord (whether one is plugged in shows when you speak)")
     try:
-        import sounddevice
+        import sounddevice  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except (ImportError, OSError):
         return Finding(
             "microphone", "missing", "nothing that records", "apt-get install alsa-utils (dengar stream mic)"

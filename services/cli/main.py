@@ -12,6 +12,7 @@ from asr import __version__
 from asr.errors import DengarError
 from services.cli import augment, data, output
 from services.cli.bundle import bundle_app
+from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
 from services.cli.serve import serve
@@ -36,6 +37,7 @@ app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("serve")(serve)
 app.command("stream")(stream)
+app.command("demo")(demo)
 app.command("doctor")(doctor)
 data_app.command("ingest")(data.ingest)
 data_app.command("report")(data.report)
