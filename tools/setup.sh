@@ -134,7 +134,8 @@ without_root_compilers() {
     printf '#!/bin/sh\nexec env PYTHONPATH="%s" "%s" -m ziglang %s "$@"\n' "$VENV/zig" "$VENV/bin/python" "$tool" >"$VENV/bin/zig-$tool"
     chmod +x "$VENV/bin/zig-$tool"
   done
-  export CC=$VENV/bin/zig-cc CXX=$VENV/bin/zig-c++
+  # Not as Python was linked: this linker lacks some of those options.
+  export CC=$VENV/bin/zig-cc CXX=$VENV/bin/zig-c++ LDSHARED="$VENV/bin/zig-c++ -shared"
 }
 
 install_voices() {
