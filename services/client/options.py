@@ -17,8 +17,10 @@ from services.dengar.v1 import speech_pb2 as pb
 DEFAULT_ADDRESS = os.environ.get("DENGAR_ADDRESS", "127.0.0.1:50051")
 PACKET_BYTES = 65_536
 
-# gRPC itself tries again, and only where nothing can be heard twice: when the server did not take the call
-# (UNAVAILABLE, RESOURCE_EXHAUSTED) and no response has come. A stream's audio is replayed from its beginning.
+# gRPC itself tries again, and only whole recordings that the server did not take (UNAVAILABLE, RESOURCE_EXHAUSTED), so
+# nothing is heard twice. Streams are not replayed: a retried stream whose source is quiet while the last attempt fails
+# never gets its status (grpcio 1.85).
+_RETRIED = [{"service": "dengar.v1.Speech", "method": method} for method in ("Recognize", "GetInfo")]
 _RETRY = {
     "maxAttempts": 4,
     "initialBackoff": "0.2s",
@@ -29,7 +31,7 @@ _RETRY = {
 CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     (
         "grpc.service_config",
-        json.dumps({"methodConfig": [{"name": [{"service": "dengar.v1.Speech"}], "retryPolicy": _RETRY}]}),
+        json.dumps({"methodConfig": [{"name": _RETRIED, "retryPolicy": _RETRY}]}),
     ),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),

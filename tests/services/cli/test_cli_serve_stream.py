@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -159,9 +161,11 @@ def test_sigterm_lets_running_streams_finish(tiny_bundle: Path, expected: str) -
         address = f"127.0.0.1:{ready['port']}"
         assert ready["bundle"] == Recognizer.open(tiny_bundle).bundle_hash
         refused = []
+        admitted = threading.Event()
 
         def source() -> Iterator[bytes]:
             yield data[: len(data) // 2]
+            assert admitted.wait(30)
             os.kill(process.pid, signal.SIGTERM)
             for _ in range(50):
                 time.sleep(0.05)
@@ -174,12 +178,35 @@ def test_sigterm_lets_running_streams_finish(tiny_bundle: Path, expected: str) -
             yield data[len(data) // 2 :]
 
         with Client(address) as client:
-            *_, final = client.stream(source(), RAW)
-        assert final.text == expected
+            results = []
+            for result in client.stream(source(), RAW, timeout_s=120):
+                results.append(result)
+                admitted.set()
+        assert results[-1].text == expected
         assert len(refused) == 1
         assert process.wait(timeout=10) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_stream_ends_when_its_server_dies_while_the_speaker_is_quiet(tiny_bundle: Path) -> None:
+    over = threading.Event()
+    with serve_process("--bundle", str(tiny_bundle)) as (process, ready):
+
+        def quiet() -> Iterator[bytes]:
+            yield bytes(32_000)
+            time.sleep(0.3)
+            process.kill()
+            over.wait(5)
+            yield bytes(3200)
+
+        with Client(f"127.0.0.1:{ready['port']}") as client:
+            client.info()
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(SpeechServiceError) as caught:
+                list(client.stream(quiet(), RAW, timeout_s=15))
+            over.set()
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
 def test_serve_refuses_what_it_cannot_do(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
