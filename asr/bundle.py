@@ -93,7 +93,7 @@ def find_bundle(name: str | Path | None = None) -> Path:
     alias = folder / name
     if alias.is_file():
         name = alias.read_text(encoding="utf-8").strip()
-    found = [path for path in folder.glob(f"{name}*") if path.is_dir()] if name else []
+    found = [path for path in folder.glob(f"{name}*") if path.is_dir()] if name and Path(name).name == name else []
     if len(found) != 1:
         what = "no bundle" if not found else f"{len(found)} bundles"
         raise BundleError(f"{what} called {name!r} in {folder}; name a bundle's folder, or train one and build it")
