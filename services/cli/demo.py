@@ -54,7 +54,7 @@ def demo(
         raise ConfigError(f"the demo needs {', '.join(missing)}: run it in a clone of the repository")
     clock = Clock(output.console)
     begun_s = time.monotonic()
-    with clock.stage("Synthesise a small voice-search corpus with many voices", 120):
+    with clock.stage("Synthesise a small voice-search corpus with many voices", 150):
         _synthesise(out, jobs, share)
     with clock.stage("Look at the data", 40):
         _command(

@@ -11,18 +11,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from asr import debian
+from asr import audio, debian
 from asr.corpus.manifest import read_manifest
 from asr.errors import ConfigError, DengarError
-from services.client import Client, open_audio, paced
+from services.client import Client, Options, paced
 
 SOUNDS = "usr/share/asterisk/sounds/en*"
 CHUNK_S = 0.1
+MICROPHONE = Options(encoding="LINEAR16", sample_rate_hz=audio.SAMPLE_RATE_HZ)
+"""Recordings are sent as a microphone would send them."""
+
 STOP_S = 20.0
 
 
@@ -94,7 +98,8 @@ def server(*arguments: str) -> Iterator[str]:
             line = process.stdout.readline()
             if not line:
                 _, said = process.communicate(timeout=STOP_S)
-                raise DengarError(f"the server did not start: {said.strip() or 'it said nothing'}")
+                reason = said.strip().removeprefix("error: ") or "it said nothing"
+                raise DengarError(f"the server did not start: {reason}")
             ready = json.loads(line)
             yield f"{ready['host']}:{ready['port']}"
         finally:
@@ -114,20 +119,23 @@ def listen(address: str, recordings: Sequence[Recording], console: Console) -> l
 
 
 def _listen(client: Client, recording: Recording, console: Console) -> Heard:
-    file = open_audio(recording.path)
+    samples = audio.load(recording.path)
+    pcm = np.rint(samples * 32767).astype("<i2")
+    step = round(CHUNK_S * audio.SAMPLE_RATE_HZ)
+    packets = [pcm[start : start + step].tobytes() for start in range(0, len(pcm), step)]
     sent_s = time.monotonic()
 
     def chunks() -> Iterator[bytes]:
         nonlocal sent_s
-        for chunk in paced(file.chunks(CHUNK_S), CHUNK_S):
-            yield chunk
+        for packet in paced(packets, CHUNK_S):
+            yield packet
             sent_s = time.monotonic()
 
     text, interim = "", 0
     _say(console, f"{recording.path.name}", "bold")
     _say(console, f"  spoken      {recording.text}")
     with Live(Text(""), console=console, transient=True, auto_refresh=False) as live:
-        for result in client.stream(chunks(), file.options()):
+        for result in client.stream(chunks(), MICROPHONE):
             if result.is_final:
                 text = result.text
             elif result.text and result.text != text:
