@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from asr.audio import SAMPLE_RATE_HZ, Samples
 from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
+from asr.decode.types import LogProbs
 from asr.engine import Engine, Geometry, MelWindows
 from asr.features import FeatureStream, Mel
 
@@ -78,19 +81,49 @@ class Recognizer:
             stream.accept(packet)
         return stream.finish()
 
+    def posteriors(self, samples: Samples) -> LogProbs:
+        """The acoustic model's natural-log posteriors of a whole recording, shape (U, V), before any decoding."""
+        stream = AcousticStream(self)
+        return np.concatenate([stream.accept(samples), stream.finish()])
+
+
+class AcousticStream:
+    """The first half of recognition: samples in, log-posteriors out, for one stream."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._engine = recognizer.engine
+        self._n_tokens = len(recognizer.bundle.tokens)
+        config = recognizer.bundle.model.features
+        self._features = FeatureStream(config)
+        self._windows = MelWindows(self._engine.geometry, config.silence, config.n_mels)
+        self._state = self._engine.initial_state(1)
+        self._emitted = 0
+
+    def accept(self, samples: Samples) -> LogProbs:
+        """Takes samples of shape (T,), any T; returns the frames that they complete, shape (t, V)."""
+        return self._advance(self._windows.accept(self._features.accept(samples)), finished=False)
+
+    def finish(self) -> LogProbs:
+        """The last frames; the stream is then used up."""
+        rest = self._windows.accept(self._features.finish())
+        return self._advance(rest + self._windows.finish(), finished=True)
+
+    def _advance(self, windows: list[Mel], *, finished: bool) -> LogProbs:
+        parts = [np.zeros((0, self._n_tokens), dtype=np.float32)]
+        for window in windows:
+            log_probs, self._state = self._engine.step(window[None], self._state)
+            parts.append(log_probs[0, self._windows.real_frames(self._emitted, log_probs.shape[1], finished=finished)])
+            self._emitted += log_probs.shape[1]
+        return np.concatenate(parts)
+
 
 class RecognitionStream:
     """One utterance on its way: samples in, hypotheses out. Not to be shared between threads."""
 
     def __init__(self, recognizer: Recognizer, nbest: int) -> None:
-        self._engine = recognizer.engine
-        self._nbest = nbest
-        config = recognizer.bundle.model.features
-        self._features = FeatureStream(config)
-        self._windows = MelWindows(self._engine.geometry, config.silence, config.n_mels)
-        self._state = self._engine.initial_state(1)
+        self._acoustic = AcousticStream(recognizer)
         self._decoder = recognizer.decoder.stream()
-        self._emitted = 0
+        self._nbest = nbest
         self._samples = 0
         self._words: tuple[str, ...] = ()
         self._stability = 0.0
@@ -108,7 +141,14 @@ class RecognitionStream:
     def accept(self, samples: Samples) -> None:
         """Takes samples of shape (T,), any T, and recognises as far as they reach."""
         self._samples += len(samples)
-        self._advance(self._windows.accept(self._features.accept(samples)), finished=False)
+        log_probs = self._acoustic.accept(samples)
+        if not len(log_probs):
+            return
+        self._decoder.accept(log_probs)
+        words = tuple(word.word for word in self._decoder.best().words)
+        kept = sum(a == b for a, b in zip(words, self._words, strict=False))
+        self._stability = kept / len(words) if words else 0.0
+        self._words = words
 
     def partial(self) -> Partial:
         """The best reading so far."""
@@ -116,21 +156,8 @@ class RecognitionStream:
 
     def finish(self) -> list[Hypothesis]:
         """Recognises the rest and returns up to `nbest` hypotheses, best first; the stream is then used up."""
-        rest = self._windows.accept(self._features.finish())
-        self._advance(rest + self._windows.finish(), finished=True)
+        self._decoder.accept(self._acoustic.finish())
         return self._decoder.finish(self._nbest)
-
-    def _advance(self, windows: list[Mel], *, finished: bool) -> None:
-        for window in windows:
-            log_probs, self._state = self._engine.step(window[None], self._state)
-            real = self._windows.real_frames(self._emitted, log_probs.shape[1], finished=finished)
-            self._emitted += log_probs.shape[1]
-            self._decoder.accept(log_probs[0, real])
-        if windows and not finished:
-            words = tuple(word.word for word in self._decoder.best().words)
-            kept = sum(a == b for a, b in zip(words, self._words, strict=False))
-            self._stability = kept / len(words) if words else 0.0
-            self._words = words
 
 
 def packets(samples: Samples, packet_s: float = PACKET_S) -> Iterator[Samples]:
@@ -138,4 +165,3 @@ def packets(samples: Samples, packet_s: float = PACKET_S) -> Iterator[Samples]:
     size = round(packet_s * SAMPLE_RATE_HZ)
     for start in range(0, len(samples), size):
         yield samples[start : start + size]
-

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from asr import __version__
-from asr.errors import DengarError
+from asr.errors import DengarError, MissingDependencyError
 from services.cli import augment, data, output
 from services.cli.bundle import bundle_app
 from services.cli.demo import demo
@@ -53,7 +52,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Speech recognition for voice search that keeps learning."""
 
@@ -62,17 +63,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 bad input, 1 and 3 to 5 see `asr.errors`."""
     try:
         result = app(args=arguments, prog_name="dengar", standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
+    except typer.TyperException as error:
         output.fail(error.format_message())
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         output.fail("interrupted")
         return 130
     except DengarError as error:
         output.fail(str(error))
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("", "asr", "services"):
+            raise
+        output.fail(
+            f"this needs the Python package {error.name}, which is not installed; run: pip install 'dengar[serve]', or "
+            "'dengar[train]' to train and to prepare data; dengar doctor tells what is missing"
+        )
+        return MissingDependencyError.exit_code
     return result if isinstance(result, int) else 0
 
 

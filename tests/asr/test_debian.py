@@ -62,3 +62,23 @@ def test_find_looks_at_the_system_and_then_at_what_was_unpacked(tmp_path: Path) 
     assert debian.find("usr/share/dengar-test-*", root=tmp_path) == data
     assert debian.find("usr/share", root=tmp_path) == Path("/usr/share")
     assert debian.find("usr/share/no-such-*", root=tmp_path) is None
+
+
+def test_an_unpacked_program_starts_with_its_libraries(tmp_path: Path) -> None:
+    folder = tmp_path / "usr" / "lib" / "machine-linux-gnu"
+    folder.mkdir(parents=True)
+    _compile(folder, "libdengaranswer.so.1", "int answer(void) { return 42; }")
+    source = tmp_path / "main.c"
+    source.write_text("int answer(void); int main(void) { return answer(); }")
+    (tmp_path / "usr" / "bin").mkdir()
+    target = tmp_path / "usr" / "bin" / "dengar-answers"
+    subprocess.run(["cc", "-o", str(target), str(source), f"-L{folder}", "-l:libdengaranswer.so.1"], check=True)
+    program = debian.program("dengar-answers", "x", root=tmp_path)
+    assert program.path == str(target)
+    assert subprocess.run([program.path], env=program.environment, check=False).returncode == 42
+
+
+def test_a_program_of_the_system_is_preferred_and_a_missing_one_named(tmp_path: Path) -> None:
+    assert debian.program("sh", "dash", root=tmp_path) == debian.Program(shutil.which("sh") or "")
+    with pytest.raises(MissingDependencyError, match="apt-get install speaks-well"):
+        debian.program("speaks-well-9", "speaks-well", root=tmp_path)

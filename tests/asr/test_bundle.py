@@ -1,0 +1,69 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr.bundle import DESCRIPTION, ENGINE, find_bundle, load_bundle
+from asr.decode import Tokens
+from asr.errors import BundleError
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / tiny_bundle.name))
+
+
+def test_a_bundle_is_named_by_its_hash_and_opens(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert bundle.name == tiny_bundle.name == bundle.hash[:12]
+    assert bundle.tokens == Tokens.characters()
+    assert bundle.decoder.beam_width == 4
+    assert bundle.engine().geometry.chunk_frames == bundle.model.encoder.chunk_frames == 4
+    assert bundle.language_model() is None
+
+
+def test_every_changed_or_missing_file_is_noticed(copy: Path) -> None:
+    for path in sorted(copy.iterdir()):
+        original = path.read_bytes()
+        path.write_bytes(original[:-1] + b"?")
+        with pytest.raises(BundleError):
+            load_bundle(copy)
+        path.unlink()
+        with pytest.raises(BundleError, match=path.name):
+            load_bundle(copy)
+        path.write_bytes(original)
+    load_bundle(copy)
+
+
+def test_another_format_names_the_version_that_reads_it(copy: Path) -> None:
+    description = json.loads((copy / DESCRIPTION).read_text())
+    (copy / DESCRIPTION).write_text(json.dumps({**description, "format": 99, "dengar": "9.9"}))
+    with pytest.raises(BundleError, match=r"9\.9"):
+        load_bundle(copy)
+
+
+def test_bundles_are_found_by_alias_hash_and_path(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENGAR_BUNDLES", str(copy.parent))
+    (copy.parent / "default").write_text(copy.name + "\n")
+    for name in (None, "default", copy.name[:6], copy):
+        assert find_bundle(name) == copy
+    with pytest.raises(BundleError, match="nobody"):
+        find_bundle("nobody")
+
+
+def test_weights_are_kept_for_fine_tuning(tiny_bundle: Path) -> None:
+    from asr.model.acoustic import AcousticModel
+    from asr.model.pretrained import load_weights
+    from asr.model.torch_engine import TorchEngine
+
+    bundle = load_bundle(tiny_bundle)
+    model = AcousticModel(bundle.model, len(bundle.tokens))
+    load_weights(model, tiny_bundle)
+    engine, served = TorchEngine(model), bundle.engine()
+    mel = np.random.default_rng(0).normal(0, 1, (1, served.geometry.window, 80)).astype(np.float32)
+    expected, _ = engine.step(mel, engine.initial_state(1))
+    found, _ = served.step(mel, served.initial_state(1))
+    assert np.abs(expected - found).max() < 1.0
+    assert (tiny_bundle / ENGINE).stat().st_size > 0
