@@ -1,4 +1,4 @@
-"""Shared libraries and data of Debian packages: the system's, or the ones set-up unpacked without root.
+"""Programs, libraries and data of Debian packages: the system's, or the ones set-up unpacked without root.
 
 Where there is no root, ``tools/setup.sh`` unpacks the packages into ``debian/`` inside the virtual environment.
 Nothing has to be exported for that: programs ask this module, which looks at the system first.
@@ -7,7 +7,11 @@ Nothing has to be exported for that: programs ask this module, which looks at th
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import MissingDependencyError
@@ -35,6 +39,37 @@ def library(name: str, package: str, *, root: Path = ROOT) -> ctypes.CDLL:
     if not candidates:
         raise MissingDependencyError(f"{package}'s library {name} is not installed; run: apt-get install {package}")
     return _load(candidates[0], root)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Where a program lies, and the environment it is to be started in (None: ours as it is)."""
+
+    path: str
+    environment: Mapping[str, str] | None = None
+
+
+def program(name: str, package: str, *, root: Path = ROOT) -> Program:
+    """Finds a program such as ``espeak-ng``.
+
+    Args:
+        name: of the program.
+        package: the Debian package that has it, for the error.
+        root: where unpacked packages lie.
+
+    Raises:
+        MissingDependencyError: neither the system nor `root` has it.
+    """
+    if found := shutil.which(name):
+        return Program(found)
+    unpacked = root / "usr" / "bin" / name
+    if not unpacked.is_file():
+        raise MissingDependencyError(f"{package} is not installed; run: apt-get install {package}")
+    folders = sorted({str(file.parent) for top in ("lib", "usr/lib") for file in (root / top).rglob("*.so.*")})
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return Program(
+        str(unpacked), {**os.environ, "LD_LIBRARY_PATH": ":".join([*folders, *([before] if before else [])])}
+    )
 
 
 def find(pattern: str, *, root: Path = ROOT) -> Path | None:

@@ -6,15 +6,15 @@ a fresh one gives the same samples for the same request. It costs about 10 ms.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
-import shutil
 import subprocess
 
 import soundfile
 
-from asr import audio
-from asr.errors import ConfigError, MissingDependencyError
+from asr import audio, debian
+from asr.errors import ConfigError
 from asr.synth.engine import check_request
 from asr.synth.voices import Voice, of_engine
 
@@ -62,15 +62,18 @@ def phonemes(text: str, voice: str = "en-us", tie: str = "^") -> str:
     return " ".join(_espeak(["-q", "--ipa", f"--tie={tie}", "-v", voice, "--", text]).decode().split())
 
 
-def _program() -> str:
-    path = shutil.which("espeak-ng")
-    if path is None:
-        raise MissingDependencyError("espeak-ng is not installed; run: apt-get install espeak-ng")
-    return path
+@functools.cache
+def _program() -> tuple[debian.Program, list[str]]:
+    """The program, and the option that says where its data lies if it is not the system's."""
+    program = debian.program("espeak-ng", "espeak-ng")
+    data = debian.find("usr/lib/*/espeak-ng-data")
+    return program, [f"--path={data.parent}"] if program.environment is not None and data else []
 
 
 def _espeak(arguments: list[str]) -> bytes:
-    done = subprocess.run([_program(), *arguments], capture_output=True, check=False)
+    program, options = _program()
+    command = [program.path, *options, *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, env=program.environment)
     if done.returncode != 0:
         detail = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigError(f"espeak-ng could not speak {arguments[-1]!r} ({detail[-1] if detail else 'it failed'})")

@@ -76,7 +76,7 @@ def examine() -> Iterator[Finding]:
         yield _packages(extra)
     yield _torch()
     yield _torchaudio()
-    yield _speech_library("espeak-ng", "libespeak-ng.so.1")
+    yield _espeak()
     yield _speech_library("flite", "libflite.so.1")
     yield _voices()
     yield _prompts()
@@ -142,6 +142,17 @@ def _torchaudio() -> Finding:
     if fault:
         return Finding("torchaudio", "missing", f"does not import ({fault})", "python -m services.setup_torchaudio")
     return Finding("torchaudio", "ok", "imports")
+
+
+def _espeak() -> Finding:
+    from asr import debian
+
+    try:
+        program = debian.program("espeak-ng", "espeak-ng")
+    except DengarError as error:
+        remedy = "make, or apt-get install espeak-ng (synthesised speech)"
+        return Finding("espeak-ng", "missing", str(error).split(";")[0], remedy)
+    return Finding("espeak-ng", "ok", program.path)
 
 
 def _speech_library(package: str, soname: str) -> Finding:
