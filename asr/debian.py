@@ -65,7 +65,7 @@ def program(name: str, package: str, *, root: Path = ROOT) -> Program:
     unpacked = root / "usr" / "bin" / name
     if not unpacked.is_file():
         raise MissingDependencyError(f"{package} is not installed; run: apt-get install {package}")
-    folders = sorted({str(file.parent) for top in ("lib", "usr/lib") for file in (root / top).rglob("*.so.*")})
+    folders = sorted({str(file.parent) for top in ("lib", "usr/lib") for file in (root / top).rglob("*.so*")})
     before = os.environ.get("LD_LIBRARY_PATH")
     return Program(
         str(unpacked), {**os.environ, "LD_LIBRARY_PATH": ":".join([*folders, *([before] if before else [])])}
