@@ -29,7 +29,7 @@ check: $(READY) ## lint, format, types, and whether the generated code is curren
 	$(RUN)/mypy
 	$(RUN)/python -m services.generate --check
 
-bench: $(READY) ## accuracy and speed of the default bundle on the demo's held-out queries
+bench: $(READY) ## what recognition costs, against the torch float model in the same run
 	$(RUN)/dengar bench
 
 lock: $(READY) ## write requirements.lock anew (ARGS=--upgrade for the newest versions)

@@ -203,6 +203,8 @@ def build_bundle(
         (work / "NOTICE").write_text(notice, encoding="utf-8")
         if lm is not None:
             shutil.copyfile(lm, work / f"lm{''.join(lm.suffixes[-2:]) or '.bin'}")
+        for path in work.iterdir():
+            path.chmod(0o644)  # safetensors writes for its owner only
         files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
         digest = content_hash(files)
         description = {

@@ -32,6 +32,7 @@ class RunConfig:
             signal-to-noise ratio (see `asr.augment`).
         noise: kind of that noise; with "files" only those reserved for testing are used.
         noise_dir: folder of noise files.
+        every: hear one item of so many of each manifest, from the first.
         seed: of the noise; the same item meets the same noise at every ratio.
     """
 
@@ -40,6 +41,7 @@ class RunConfig:
     snr_db: Annotated[tuple[float | None, ...], Field(min_length=1)] = (None,)
     noise: Literal["cabin", "babble", "files"] = "cabin"
     noise_dir: str = ""
+    every: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
 
     def augmenters(self) -> list[Augmenter | None]:
@@ -90,7 +92,7 @@ def recognise(listener: Listener, manifests: Sequence[Manifest], config: RunConf
         for manifest in manifests:
             reader = AudioReader(manifest.root)
             path = str(manifest.path.resolve())
-            for utterance in manifest.utterances:
+            for utterance in manifest.utterances[:: config.every]:
                 try:
                     samples, heard = _sound(reader, utterance, augmenter)
                     item = _hear(listener, samples, heard, config)

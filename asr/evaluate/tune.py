@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jiwer
 
+from asr.config import config_to_json, make_config
 from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
 from asr.decode.types import LogProbs
 
@@ -84,4 +84,4 @@ def tune(
 def _variants(config: DecoderConfig, name: str, values: tuple[float, ...]) -> Iterator[DecoderConfig]:
     for value in values:
         if value != getattr(config, name):
-            yield dataclasses.replace(config, **{name: value})
+            yield make_config(DecoderConfig, {**config_to_json(config), name: value}, name)

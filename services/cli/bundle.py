@@ -115,14 +115,14 @@ def tune(
     lm = loaded.language_model()
     if lm is None:
         raise BundleError(f"{loaded.path}: has no language model to tune; build it with --lm")
-    heard = []
+    heard: list[Heard] = []
     with output.progress() as progress:
         for path in manifests:
             manifest = read_manifest(path)
             reader = AudioReader(manifest.root)
-            for utterance in progress.track(manifest.utterances[::every], description=path.name):
-                heard.append(Heard(utterance.text, recognizer.posteriors(reader.read(utterance))))
-    trials = []
+            chosen = progress.track(manifest.utterances[::every], description=path.name)
+            heard += [Heard(item.text, recognizer.posteriors(reader.read(item))) for item in chosen]
+    trials: list[dict[str, Any]] = []
     with output.progress() as progress:
         task = progress.add_task("tuning", total=None)
 

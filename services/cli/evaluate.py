@@ -26,9 +26,10 @@ Snr = Annotated[
 ]
 Noise = Annotated[str, typer.Option(help="Noise for --snr: cabin, babble or files (of --noise-dir, those for tests).")]
 NoiseDir = Annotated[str, typer.Option(help="Folder of noise files.")]
+Every = Annotated[int, typer.Option("--every", min=1, help="Hear one item of so many, from the first.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and of the resampling.")]
 Vocabulary = Annotated[
-    Path | None, typer.Option(help="Known words, the first of each line: adds rates for unknown words.")
+    Path | None, typer.Option(help="Known words, the first of each line; default: the language model's.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -51,6 +52,7 @@ def evaluate(
     snr: Snr = "clean",
     noise: Noise = "cabin",
     noise_dir: NoiseDir = "",
+    every: Every = 1,
     vocabulary: Vocabulary = None,
     seed: Seed = 0,
     audio_mb: Annotated[float, typer.Option(min=0, help="Sound to put into the report, worst utterances first.")] = 5.0,
@@ -70,13 +72,16 @@ def evaluate(
     if out is not None:
         _make_folder(out)
     words = _read_words(vocabulary)
-    config = _run_config(snr, whole=whole, packet_ms=packet_ms, noise=noise, noise_dir=noise_dir, seed=seed)
+    config = _run_config(
+        snr, whole=whole, packet_ms=packet_ms, noise=noise, noise_dir=noise_dir, every=every, seed=seed
+    )
     if len(manifests) == 1 and is_results_folder(manifests[0]):
         from asr.evaluate import Results
 
         results = Results.read(manifests[0])
     else:
-        results = _run(bundle, manifests, config, threads)
+        results, known = _run(bundle, manifests, config, threads)
+        words = words or known
     evaluation = measure(results, vocabulary=words, resampling=Resampling(seed=seed))
     if out is not None:
         _write(out, results, evaluation, audio_mb)
@@ -105,6 +110,7 @@ def compare(
     snr: Snr = "clean",
     noise: Noise = "cabin",
     noise_dir: NoiseDir = "",
+    every: Every = 1,
     vocabulary: Vocabulary = None,
     seed: Seed = 0,
     json_: Json = False,
@@ -123,7 +129,9 @@ def compare(
     from asr.evaluate.report import comparison_html
 
     words = _read_words(vocabulary)
-    config = _run_config(snr, whole=whole, packet_ms=packet_ms, noise=noise, noise_dir=noise_dir, seed=seed)
+    config = _run_config(
+        snr, whole=whole, packet_ms=packet_ms, noise=noise, noise_dir=noise_dir, every=every, seed=seed
+    )
     if out is not None:
         _make_folder(out.parent)
     sides: list[Results] = []
@@ -136,7 +144,8 @@ def compare(
             raise InputError(
                 f"{path}: is no results folder of `dengar evaluate -o`; to run it as a bundle add --manifest FILE"
             )
-        results = _run(path, manifest, config, threads)
+        results, known = _run(path, manifest, config, threads)
+        words = words or known
         failed = failed or bool(results.left_out) or any(item.error is not None for item in results.items)
         sides.append(results)
     comparison = measure(*sides, vocabulary=words, resampling=Resampling(seed=seed))
@@ -174,7 +183,8 @@ def _run_config(snr: str, **values: bool | int | str) -> RunConfig:
     return make_config(RunConfig, {"snr_db": conditions, **values}, "evaluation")
 
 
-def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) -> Results:
+def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) -> tuple[Results, frozenset[str] | None]:
+    """What the bundle heard, and the words that its language model knows."""
     from asr.config import config_to_json
     from asr.corpus.manifest import read_manifest
     from asr.evaluate import Results, recognise
@@ -187,7 +197,7 @@ def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) ->
     if len(problems) > 10:
         output.warn(f"{len(problems) - 10} more lines could not be read")
     recognizer = Recognizer.open(bundle or None, threads=threads)
-    total = len(config.snr_db) * sum(len(manifest.utterances) for manifest in manifests)
+    total = len(config.snr_db) * sum(-(-len(manifest.utterances) // config.every) for manifest in manifests)
     with output.progress() as progress:
         items = tuple(progress.track(recognise(recognizer, manifests, config), total, description="listening"))
     settings = {
@@ -198,7 +208,8 @@ def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) ->
         "manifests": [str(manifest.path) for manifest in manifests],
         "run": config_to_json(config),
     }
-    return Results(items, problems, settings)
+    lm = recognizer.decoder.lm
+    return Results(items, problems, settings), frozenset(lm.words) if lm else None
 
 
 def _write(folder: Path, results: Results, evaluation: Evaluation, audio_mb: float) -> None:

@@ -10,6 +10,7 @@ import typer
 from asr import __version__
 from asr.errors import DengarError, MissingDependencyError
 from services.cli import augment, data, output
+from services.cli.bench import bench
 from services.cli.bundle import bundle_app
 from services.cli.demo import demo
 from services.cli.doctor import doctor
@@ -30,6 +31,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(bundle_app, name="bundle")
+app.command("bench")(bench)
 app.command("train")(train)
 app.command("transcribe")(transcribe)
 app.command("evaluate")(evaluate)
