@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import math
+import tempfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,7 +62,13 @@ class LanguageModel:
         config.show_progress = False
         config.arpa_complain = kenlm.ARPALoadComplain.NONE
         try:
-            words = _binary_words(path) if _is_binary(path) else _arpa_words(path)
+            if path.suffix in _PACKED:  # KenLM reads them only where it was compiled with the libraries for it
+                arpa = _PACKED[path.suffix](path.read_bytes())
+                with tempfile.NamedTemporaryFile(suffix=".arpa") as plain:
+                    plain.write(arpa)
+                    plain.flush()
+                    return cls(kenlm.Model(plain.name, config), _arpa_words(arpa))
+            words = _binary_words(path) if _is_binary(path) else _arpa_words(path.read_bytes())
             return cls(kenlm.Model(str(path), config), words)
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise BundleError(f"{path}: cannot be read as a KenLM binary or ARPA file ({error})") from error
@@ -117,10 +124,7 @@ def _binary_words(path: Path) -> list[str]:
     return [word.decode("utf-8") for word in data[start:].rstrip(b"\0").split(b"\0")]
 
 
-def _arpa_words(path: Path) -> list[str]:
-    data = path.read_bytes()
-    if path.suffix in _PACKED:
-        data = _PACKED[path.suffix](data)
+def _arpa_words(data: bytes) -> list[str]:
     words: list[str] = []
     inside = False
     for line in io.BytesIO(data):
