@@ -4,13 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from flashlight.lib.text import decoder as flashlight
-from flashlight.lib.text.decoder.kenlm import KenLM
-from flashlight.lib.text.dictionary import Dictionary
 
 from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
 from asr.decode.bench import simulate
 from asr.decode.lm_build import estimate, write_arpa
+
+# The oracle has wheels for Python 3.11 and 3.12 only.
+flashlight = pytest.importorskip("flashlight.lib.text.decoder")
+KenLM = pytest.importorskip("flashlight.lib.text.decoder.kenlm").KenLM
+Dictionary = pytest.importorskip("flashlight.lib.text.dictionary").Dictionary
 
 TOKENS = Tokens.characters()
 SPACE = TOKENS.encode("a b")[1]
