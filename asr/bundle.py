@@ -9,7 +9,7 @@
     model.int8.onnx      one streaming step, what is served
     weights.safetensors  float16 weights, what fine-tuning starts from
     lm.bin | lm.arpa...  n-gram language model, optional
-    README.md            the model card
+    README.md            the model card; written from measurements of the bundle, so it is no part of the hash
     NOTICE               whose data and weights it was made from
 """
 
@@ -35,6 +35,7 @@ FORMAT = 1
 DESCRIPTION = "bundle.json"
 ENGINE = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
+CARD = "README.md"
 DEFAULT_ALIAS = "default"
 
 
@@ -199,13 +200,13 @@ def build_bundle(
         (work / "model.yaml").write_text(config_to_yaml(config), encoding="utf-8")
         (work / "decoder.yaml").write_text(config_to_yaml(decoder), encoding="utf-8")
         (work / "tokens.json").write_text(json.dumps(saved["tokens"], ensure_ascii=False), encoding="utf-8")
-        (work / "README.md").write_text(card, encoding="utf-8")
+        (work / CARD).write_text(card, encoding="utf-8")
         (work / "NOTICE").write_text(notice, encoding="utf-8")
         if lm is not None:
             shutil.copyfile(lm, work / f"lm{''.join(lm.suffixes[-2:]) or '.bin'}")
         for path in work.iterdir():
             path.chmod(0o644)  # safetensors writes for its owner only
-        files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+        files = {path.name: _sha256(path) for path in sorted(work.iterdir()) if path.name != CARD}
         digest = content_hash(files)
         description = {
             "format": FORMAT,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.bundle import DESCRIPTION, ENGINE, find_bundle, load_bundle
+from asr.bundle import CARD, DESCRIPTION, ENGINE, find_bundle, load_bundle
 from asr.decode import Tokens
 from asr.errors import BundleError
 
@@ -25,7 +25,7 @@ def test_a_bundle_is_named_by_its_hash_and_opens(tiny_bundle: Path) -> None:
 
 
 def test_every_changed_or_missing_file_is_noticed(copy: Path) -> None:
-    for path in sorted(copy.iterdir()):
+    for path in sorted(path for path in copy.iterdir() if path.name != CARD):
         original = path.read_bytes()
         path.write_bytes(original[:-1] + b"?")
         with pytest.raises(BundleError):
