@@ -37,9 +37,9 @@ def prepare(
         if not items:
             raise TrainingError(f"{name}: no utterance is left of {len(problems)}; see {folder / 'problems.txt'}")
     step = max(1, len(dev) // config.data.dev_utterances)
-    trainer = Trainer(
-        config, folder, train, dev[::step], augment=_augment(config), report=report, mlflow_uri=mlflow_uri
-    )
+    augment, reserved = _augment(config)
+    problems += [f"{name}: noise reserved for testing" for name in reserved]
+    trainer = Trainer(config, folder, train, dev[::step], augment=augment, report=report, mlflow_uri=mlflow_uri)
     (folder / "problems.txt").write_text("".join(line + "\n" for line in problems), encoding="utf-8")
     return Prepared(trainer, problems)
 
@@ -67,13 +67,13 @@ def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item
     return items, problems
 
 
-def _augment(config: TrainConfig) -> Augment | None:
+def _augment(config: TrainConfig) -> tuple[Augment | None, list[str]]:
+    """The augmentation, and the noise files it leaves out because they are reserved for testing."""
     if not config.data.augment:
-        return None
+        return None, []
     from asr.augment import AugmentConfig, Augmenter
     from asr.config import load_config
 
-    noise = config.data.noise or None
-    rooms = config.data.rooms or None
-    augmenter = Augmenter(load_config(AugmentConfig, config.data.augment), config.seed, noise, rooms)
-    return augmenter.apply
+    settings = load_config(AugmentConfig, config.data.augment)
+    augmenter = Augmenter(settings, config.seed, config.data.noise or None, config.data.rooms or None)
+    return augmenter.apply, augmenter.skipped_heldout

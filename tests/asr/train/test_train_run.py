@@ -186,3 +186,14 @@ def test_the_average_is_the_mean(tmp_path: Path) -> None:
     averaged = checkpoint.average(files)
     assert averaged["w"].item() == 4.0
     assert averaged["n"].item() == 3
+
+
+def test_noise_reserved_for_testing_is_left_out_and_said(corpus: Path, tmp_path: Path) -> None:
+    for name in ("street", "storm"):
+        audio.save(tmp_path / "noise" / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32))
+    preset = Path("data/augment/car.yaml")
+    config = yaml.safe_load(write_config(corpus, tmp_path / "c.yaml", max_steps=2, evaluate_every=2).read_text())
+    config["data"].update(augment=str(preset), noise=str(tmp_path / "noise"))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    assert main(["train", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "run"), "--mlflow", ""]) == 0
+    assert (tmp_path / "run" / "problems.txt").read_text().splitlines() == ["storm.wav: noise reserved for testing"]
