@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+
+# Hypothesis mixes in constants that it finds in whatever modules happen to be loaded, so that a test's examples would
+# depend on the tests before it: the same examples in every process and order need that off.
+providers.is_local_module_file = lambda _path: False
 
 settings.register_profile("dengar", derandomize=True, deadline=None, max_examples=30)
 settings.load_profile("dengar")

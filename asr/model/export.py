@@ -73,16 +73,20 @@ def quantise_onnx(source: Path, target: Path) -> None:
 
     Seven bits of range are used, because processors without VNNI saturate on eight.
     """
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
-    quantize_dynamic(
-        str(source),
-        str(target),
-        op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
-        per_channel=True,
-        reduce_range=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
+    silenced = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it recommends a pre-processing that changes nothing here
+    try:
+        quantize_dynamic(
+            str(source),
+            str(target),
+            op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    finally:
+        logging.disable(silenced)
     # Quantisation drops the metadata of the source.
     model = onnx.load(str(target))
     properties = {entry.key: entry.value for entry in onnx.load(str(source)).metadata_props}

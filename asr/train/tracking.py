@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Mlflow:
         import mlflow
         from mlflow.tracking import MlflowClient
 
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it reports each table it creates
         mlflow.set_tracking_uri(uri)
         self._client = MlflowClient(uri)
         if run_id:
