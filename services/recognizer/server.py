@@ -24,7 +24,7 @@ from services.recognizer import messages
 from services.recognizer.audio_in import ENCODINGS, Decoder
 from services.recognizer.config import ServerConfig
 from services.recognizer.session import Recognizer, Session, Step
-from services.recognizer.status import BusyError, CallTimeoutError, IdleError, ProtocolError, abort
+from services.recognizer.status import BusyError, CallTimeoutError, IdleError, ProtocolError, StoppingError, abort
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
 END_OF_UTTERANCE = pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
@@ -48,8 +48,13 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         self._config = config
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="recognizer")
         self._calls = 0
+        self._stopping = False
         self.idle = asyncio.Event()
         self.idle.set()
+
+    def refuse(self) -> None:
+        """Admits no more calls; running ones go on, and `idle` is set when they are over."""
+        self._stopping = True
 
     def close(self) -> None:
         """Ends the worker threads once their work is done."""
@@ -161,10 +166,15 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     @contextlib.asynccontextmanager
     async def _call(self, context: Context, *, lingering: bool = False) -> AsyncIterator[None]:
         """Admits a call, bounds its time, and turns what it raises into a status."""
-        if self._calls >= self._config.max_streams:
+        refusal: StoppingError | BusyError | None = None
+        if self._stopping:
+            refusal = StoppingError("the server is shutting down; connect to another, or again in a moment")
+        elif self._calls >= self._config.max_streams:
+            refusal = BusyError(f"all {self._config.max_streams} streams are in use; try again in a moment")
+        if refusal is not None:
             if lingering:
                 await self._linger(context)
-            await abort(context, BusyError(f"all {self._config.max_streams} streams are in use; try again in a moment"))
+            await abort(context, refusal)
         self._calls += 1
         self.idle.clear()
         began = time.monotonic()
@@ -257,12 +267,12 @@ class Server:
     async def drain(self) -> None:
         """Refuses new calls, lets running ones finish for at most `drain_s`, and stops."""
         await self._health.enter_graceful_shutdown()
-        stopping = asyncio.ensure_future(self._server.stop(self.config.drain_s))
+        self._service.refuse()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._service.idle.wait(), self.config.drain_s)
-        # What is left are health watches, which end only with the connection, and last messages on their way.
+        # What is left are health watches, which end only with the connection, and last messages on their way. One
+        # stop alone: two at a time race for gRPC's server object, which crashes the process.
         await self._server.stop(min(0.5, self.config.drain_s))
-        await stopping
         self._service.close()
 
 

@@ -38,6 +38,10 @@ class BusyError(DengarError):
     """The server has as many calls as it takes on."""
 
 
+class StoppingError(DengarError):
+    """The server takes no more calls, because it is about to end."""
+
+
 # The first class that fits decides.
 _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (AudioLimitError, grpc.StatusCode.OUT_OF_RANGE),
@@ -45,6 +49,7 @@ _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (IdleError, grpc.StatusCode.ABORTED),
     (CallTimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (BusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (StoppingError, grpc.StatusCode.UNAVAILABLE),
     (MissingDependencyError, grpc.StatusCode.UNIMPLEMENTED),
     (BundleError, grpc.StatusCode.FAILED_PRECONDITION),
 )
