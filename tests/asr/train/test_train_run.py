@@ -190,7 +190,9 @@ def test_the_average_is_the_mean(tmp_path: Path) -> None:
 
 def test_noise_reserved_for_testing_is_left_out_and_said(corpus: Path, tmp_path: Path) -> None:
     for name in ("street", "storm"):
-        audio.save(tmp_path / "noise" / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32))
+        audio.save(
+            tmp_path / "noise" / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+        )
     preset = Path("data/augment/car.yaml")
     config = yaml.safe_load(write_config(corpus, tmp_path / "c.yaml", max_steps=2, evaluate_every=2).read_text())
     config["data"].update(augment=str(preset), noise=str(tmp_path / "noise"))
