@@ -150,11 +150,8 @@ class Trainer:
         return iter(loader)
 
     def _share(self, started: float) -> float:
-        """How much of the schedule is over, in [0, 1]: by steps, or by the clock where that is first."""
-        share = self.position.step / self.config.max_steps
-        if self.config.max_minutes:
-            share = max(share, (time.monotonic() - started) / 60 / self.config.max_minutes)
-        return self.process.agree(min(1.0, share))
+        """How much of the schedule is over, the same in every process."""
+        return self.process.agree(self._local_share(started))
 
     def _step(self, batch: Batch, share: float) -> float:
         config, optimizer = self.config, self.config.optimizer
@@ -208,6 +205,7 @@ class Trainer:
         )
 
     def _local_share(self, started: float) -> float:
+        """The same as this process sees it, in [0, 1]: by steps, or by the clock where that is first."""
         share = self.position.step / self.config.max_steps
         if self.config.max_minutes:
             share = max(share, (time.monotonic() - started) / 60 / self.config.max_minutes)

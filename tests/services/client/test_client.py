@@ -249,4 +249,5 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import services.client, services.client.microphone
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
