@@ -13,7 +13,7 @@ from asr.model.acoustic import AcousticModel
 from asr.model.config import EncoderConfig, HeadConfig, ModelConfig
 from asr.model.export import export_onnx, quantise_onnx
 from asr.model.torch_engine import TorchEngine
-from asr.model.whisper import POSITIONS, chunk_mask
+from asr.model.whisper import POSITIONS, QUERY_BLOCK_FRAMES, Attention
 
 TOKENS = 7
 CONFIGS = {
@@ -132,12 +132,18 @@ def test_position_runs_round_the_table_and_the_cache_stays_bounded() -> None:
     assert torch.isfinite(log_probs).all()
 
 
-def test_chunk_mask_by_its_definition() -> None:
-    mask = chunk_mask(11, 4, 5, torch.device("cpu"))
-    for i in range(11):
-        for j in range(11):
-            first = i // 4 * 4
-            assert bool(mask[i, j]) == (first - 5 <= j < first + 4)
+@pytest.mark.parametrize(("chunk", "left"), [(4, 5), (30, 192), (200, 64)])
+def test_chunked_attention_by_its_definition(chunk: int, left: int) -> None:
+    """The blocks equal one attention over all frames under the mask that the definition gives."""
+    torch.manual_seed(0)
+    n_frames = 2 * QUERY_BLOCK_FRAMES + 23
+    attention, x = Attention(12, 3), torch.randn(2, n_frames, 12)
+    frames = torch.arange(n_frames)
+    first = (frames // chunk * chunk)[:, None]
+    mask = (frames >= first - left) & (frames < first + chunk)
+    with torch.inference_mode():
+        expected = attention(x, attention.key(x), attention.value(x), mask)
+        assert torch.allclose(attention.chunked(x, chunk, left), expected, atol=1e-5)
 
 
 def test_head_look_ahead_is_the_stated_one() -> None:
