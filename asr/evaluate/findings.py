@@ -1,6 +1,7 @@
 """What a report says about one run: the values behind `dengar report`, which travel as JSON.
 
-`asr.evaluate.analyse.analyse` fills them. Rates are fractions; every `Rate` has its interval beside it. Lists stand in
+`asr.evaluate.analyse.analyse` fills them; `asr.evaluate.report.report_html(findings, *, comparison=None, audio=None,
+audio_budget_mb=5.0)` draws them, where `audio` gives the samples of a `ReadUtterance` or None. Rates are fractions; every `Rate` has its interval beside it. Lists stand in
 the order in which they are to be read: worst, largest or most frequent first, unless said otherwise.
 """
 
