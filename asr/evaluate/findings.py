@@ -1,8 +1,9 @@
 """What a report says about one run: the values behind `dengar report`, which travel as JSON.
 
 `asr.evaluate.analyse.analyse` fills them; `asr.evaluate.report.report_html(findings, *, comparison=None, audio=None,
-audio_budget_mb=5.0)` draws them, where `audio` gives the samples of a `ReadUtterance` or None. Rates are fractions; every `Rate` has its interval beside it. Lists stand in
-the order in which they are to be read: worst, largest or most frequent first, unless said otherwise.
+audio_budget_mb=5.0)` draws them, where `audio` gives the samples of a `ReadUtterance` or None. Rates are fractions;
+every `Rate` has its interval beside it. Lists stand in the order in which they are to be read: worst, largest or most
+frequent first, unless said otherwise.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class SliceFinding:
         wer_if_fixed: WER of the whole test if this slice were as good as the rest; that of the whole where the slice
             is no worse than the rest.
         errors_saved: word errors that would then be gone.
-        p_value: two-sided, of a difference between the slice and the rest (`asr.evaluate.statistics.group_test`); None
+        p_value: two-sided, of a difference between the slice and the rest (`asr.evaluate.differences.group_p`); None
             where either has too few units to test, or the same units stand on both sides.
         enough: whether it has at least `MIN_UNITS` units; a slice without is never the ground of advice.
     """

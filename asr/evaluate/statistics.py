@@ -112,11 +112,42 @@ def intervals(errors: Floats, totals: Floats, unit: Integers, config: Resampling
         Shape (K, 2), low and high; NaN where the totals are zero, and from fewer than two units.
     """
     count = errors.shape[1]
-    sums = _sum_by_unit(np.hstack([errors, totals]), unit)
+    sums = sum_by_unit(np.hstack([errors, totals]), unit)
     if len(sums) < 2:
         return np.full((count, 2), np.nan)
     rates = np.concatenate([_ratio(draw[:, :count], draw[:, count:]) for draw in _replicates(sums, config)])
     return _percentiles(rates, config.level)
+
+
+def difference_interval(
+    errors: tuple[Floats, Floats], totals: tuple[Floats, Floats], unit: tuple[Integers, Integers], config: Resampling
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the difference of two ratios of sums, the second minus the first.
+
+    Args:
+        errors: of two sets of items, shapes (N,) and (M,).
+        totals: what they are divided by, the same shapes.
+        unit: of both sets in one numbering, so that units in both are drawn together.
+        config: replicates, level and seed.
+
+    Returns:
+        Low and high; NaN from fewer than two units.
+    """
+    zeros = [np.zeros(len(part)) for part in errors]
+    table = np.vstack(
+        [
+            np.column_stack([errors[0], totals[0], zeros[0], zeros[0]]),
+            np.column_stack([zeros[1], zeros[1], errors[1], totals[1]]),
+        ]
+    )
+    sums = sum_by_unit(table, np.unique(np.concatenate(unit), return_inverse=True)[1])
+    if len(sums) < 2:
+        return math.nan, math.nan
+    rates = np.concatenate(
+        [_ratio(d[:, [2]], d[:, [3]]) - _ratio(d[:, [0]], d[:, [1]]) for d in _replicates(sums, config)]
+    )
+    low, high = _percentiles(rates, config.level)[0].tolist()
+    return low, high
 
 
 def paired_test(
@@ -139,7 +170,7 @@ def paired_test(
         config: replicates, level and seed.
     """
     difference = (errors_b - errors_a).astype(np.float64)
-    sums = _sum_by_unit(np.column_stack([difference, words]), unit[0])
+    sums = sum_by_unit(np.column_stack([difference, words]), unit[0])
     rates = np.concatenate([_ratio(draw[:, :1], draw[:, 1:]) for draw in _replicates(sums, config)])
     low, high = _percentiles(rates, config.level)[0].tolist() if len(sums) > 1 else (None, None)
     only_a = int(((errors_a > 0) & (errors_b == 0)).sum())
@@ -225,7 +256,8 @@ def _errors_by_position(pairs: Pairs) -> Integers:
     return np.array(errors, np.int64)
 
 
-def _sum_by_unit(values: npt.NDArray[np.number], unit: Integers) -> Floats:
+def sum_by_unit(values: npt.NDArray[np.number], unit: Integers) -> Floats:
+    """Adds the rows of `values`, shape (N, K), of each unit: shape (U, K)."""
     sums = np.zeros((int(unit.max(initial=-1)) + 1, values.shape[1]))
     np.add.at(sums, unit, values)
     return sums
