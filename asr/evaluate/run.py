@@ -15,6 +15,7 @@ from asr.audio import SAMPLE_RATE_HZ, Samples
 from asr.corpus.manifest import AudioReader, Manifest, Utterance
 from asr.decode import Hypothesis
 from asr.errors import ConfigError, DengarError
+from asr.evaluate.halves import Half, take_half
 from asr.evaluate.results import ScoredUtterance
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class RunConfig:
             signal-to-noise ratio (see `asr.augment`).
         noise: kind of that noise; with "files" only those reserved for testing are used.
         noise_dir: folder of noise files.
-        every: hear one item of so many of each manifest, from the first.
+        half: hear one half of each manifest only (see `asr.evaluate.halves`); None for all of it.
+        every: hear one item of so many of each manifest or half, from the first.
         seed: of the noise; the same item meets the same noise at every ratio.
     """
 
@@ -41,8 +43,13 @@ class RunConfig:
     snr_db: Annotated[tuple[float | None, ...], Field(min_length=1)] = (None,)
     noise: Literal["cabin", "babble", "files"] = "cabin"
     noise_dir: str = ""
+    half: Half | None = None
     every: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
+
+    def chosen(self, manifest: Manifest) -> list[Utterance]:
+        """The items that are heard, in the manifest's order."""
+        return take_half(manifest.utterances, self.half)[:: self.every]
 
     def augmenters(self) -> list[Augmenter | None]:
         """One for each condition; raises `ConfigError` if a condition cannot be made."""
@@ -92,7 +99,7 @@ def recognise(listener: Listener, manifests: Sequence[Manifest], config: RunConf
         for manifest in manifests:
             reader = AudioReader(manifest.root)
             path = str(manifest.path.resolve())
-            for utterance in manifest.utterances[:: config.every]:
+            for utterance in config.chosen(manifest):
                 try:
                     samples, heard = _sound(reader, utterance, augmenter)
                     item = _hear(listener, samples, heard, config)

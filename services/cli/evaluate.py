@@ -27,6 +27,9 @@ Snr = Annotated[
 Noise = Annotated[str, typer.Option(help="Noise for --snr: cabin, babble or files (of --noise-dir, those for tests).")]
 NoiseDir = Annotated[str, typer.Option(help="Folder of noise files.")]
 Every = Annotated[int, typer.Option("--every", min=1, help="Hear one item of so many, from the first.")]
+Half = Annotated[
+    str, typer.Option("--half", help="Hear one half of each manifest: 'tune' or 'report'; no speaker is in both.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and of the resampling.")]
 Vocabulary = Annotated[
     Path | None, typer.Option(help="Known words, the first of each line; default: the language model's.")
@@ -52,6 +55,7 @@ def evaluate(
     snr: Snr = "clean",
     noise: Noise = "cabin",
     noise_dir: NoiseDir = "",
+    half: Half = "",
     every: Every = 1,
     vocabulary: Vocabulary = None,
     seed: Seed = 0,
@@ -73,7 +77,14 @@ def evaluate(
         _make_folder(out)
     words = _read_words(vocabulary)
     config = _run_config(
-        snr, whole=whole, packet_ms=packet_ms, noise=noise, noise_dir=noise_dir, every=every, seed=seed
+        snr,
+        whole=whole,
+        packet_ms=packet_ms,
+        noise=noise,
+        noise_dir=noise_dir,
+        half=half or None,
+        every=every,
+        seed=seed,
     )
     if len(manifests) == 1 and is_results_folder(manifests[0]):
         from asr.evaluate import Results
@@ -110,6 +121,7 @@ def compare(
     snr: Snr = "clean",
     noise: Noise = "cabin",
     noise_dir: NoiseDir = "",
+    half: Half = "",
     every: Every = 1,
     vocabulary: Vocabulary = None,
     seed: Seed = 0,
@@ -130,7 +142,14 @@ def compare(
 
     words = _read_words(vocabulary)
     config = _run_config(
-        snr, whole=whole, packet_ms=packet_ms, noise=noise, noise_dir=noise_dir, every=every, seed=seed
+        snr,
+        whole=whole,
+        packet_ms=packet_ms,
+        noise=noise,
+        noise_dir=noise_dir,
+        half=half or None,
+        every=every,
+        seed=seed,
     )
     if out is not None:
         _make_folder(out.parent)
@@ -171,7 +190,7 @@ def compare(
     return int(failed)
 
 
-def _run_config(snr: str, **values: bool | int | str) -> RunConfig:
+def _run_config(snr: str, **values: bool | int | str | None) -> RunConfig:
     from asr.config import make_config
     from asr.errors import ConfigError
     from asr.evaluate import RunConfig
@@ -197,7 +216,7 @@ def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) ->
     if len(problems) > 10:
         output.warn(f"{len(problems) - 10} more lines could not be read")
     recognizer = Recognizer.open(bundle or None, threads=threads)
-    total = len(config.snr_db) * sum(-(-len(manifest.utterances) // config.every) for manifest in manifests)
+    total = len(config.snr_db) * sum(len(config.chosen(manifest)) for manifest in manifests)
     with output.progress() as progress:
         items = tuple(progress.track(recognise(recognizer, manifests, config), total, description="listening"))
     settings = {
