@@ -1,4 +1,5 @@
 import random
+import itertools
 from collections import Counter
 
 from hypothesis import given, settings
@@ -54,4 +55,4 @@ def test_utterances_of_unknown_speakers_are_spread_by_their_names() -> None:
     found = halves(items)
     assert found.count("tune") == 100
     assert 30 < found[:100].count("tune") < 70  # neither by turns nor in one block
-    assert sum(a == b for a, b in zip(found, found[1:], strict=False)) > 50
+    assert sum(a == b for a, b in itertools.pairwise(found)) > 50
