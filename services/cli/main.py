@@ -9,7 +9,7 @@ import typer
 
 from asr import __version__
 from asr.errors import DengarError, MissingDependencyError
-from services.cli import augment, data, output
+from services.cli import augment, cabin, data, output
 from services.cli.bench import bench
 from services.cli.bundle import bundle_app
 from services.cli.demo import demo
@@ -17,7 +17,7 @@ from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
 from services.cli.serve import serve
 from services.cli.stream import stream
-from services.cli.synth import synth
+from services.cli.synth import heldout_names, synth
 from services.cli.train import train
 from services.cli.transcribe import transcribe
 
@@ -43,7 +43,9 @@ app.command("doctor")(doctor)
 data_app.command("ingest")(data.ingest)
 data_app.command("report")(data.report)
 data_app.command("augment")(augment.augment)
+data_app.command("cabin")(cabin.cabin)
 data_app.command("synth")(synth)
+data_app.command("heldout-names")(heldout_names)
 
 
 def _print_version(wanted: bool) -> None:
