@@ -19,6 +19,15 @@ from asr.features import Mel
 
 State = dict[str, npt.NDArray[Any]]
 
+ARITHMETIC = "arithmetic"
+"""Metadata of an exported model: how its weights and activations are kept."""
+
+FLOAT = "float32"
+PER_ROW = "int8 per row"
+PER_BATCH = "int8 per batch"
+"""Of activations: with one scale per row a stream's outputs are its own; with one per batch (bundles built before
+that was possible, which do not say) loud neighbours coarsen them."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -164,6 +173,8 @@ class OnnxEngine:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self._geometry = Geometry(**json.loads(metadata["geometry"]))
             self._initial: dict[str, dict[str, Any]] = json.loads(metadata["state"])
+            older = {"weights": "int7 per output", "activations": PER_BATCH}
+            self._arithmetic: dict[str, str] = json.loads(metadata[ARITHMETIC]) if ARITHMETIC in metadata else older
         except Exception as error:  # onnxruntime has no exception tree of its own to name here
             raise BundleError(
                 f"{path}: is not a model exported by Dengar ({error}); export the bundle again"
@@ -172,6 +183,16 @@ class OnnxEngine:
     @property
     def geometry(self) -> Geometry:
         return self._geometry
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """How weights and activations are kept: `FLOAT`, `PER_ROW` or `PER_BATCH` for the latter."""
+        return dict(self._arithmetic)
+
+    @property
+    def independent_streams(self) -> bool:
+        """Whether what is heard in a stream is the same alone and in a batch."""
+        return self._arithmetic["activations"] != PER_BATCH
 
     def initial_state(self, n: int) -> State:
         return {

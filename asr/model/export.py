@@ -7,16 +7,16 @@ Runtime has in int8; the newer one unrolls or leaves them in float.
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from pathlib import Path
 
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
+from asr.engine import ARITHMETIC, FLOAT, PER_ROW
 from asr.model.acoustic import AcousticModel
+from asr.model.quantise import WEIGHT_BITS, quantise
 
 OPSET = 17
 
@@ -57,6 +57,7 @@ def export_onnx(model: AcousticModel, path: Path) -> None:
     exported = onnx.load(str(path))
     metadata = {
         "geometry": json.dumps(geometry.to_json()),
+        ARITHMETIC: json.dumps({"weights": FLOAT, "activations": FLOAT}),
         "state": json.dumps(
             {
                 name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
@@ -68,27 +69,10 @@ def export_onnx(model: AcousticModel, path: Path) -> None:
     onnx.save(exported, str(path))
 
 
-def quantise_onnx(source: Path, target: Path) -> None:
-    """Writes a copy whose matrix products and recurrent layers have int8 weights, per channel.
-
-    Seven bits of range are used, because processors without VNNI saturate on eight.
-    """
-    silenced = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it recommends a pre-processing that changes nothing here
-    try:
-        quantize_dynamic(
-            str(source),
-            str(target),
-            op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"MatMulConstBOnly": True},
-        )
-    finally:
-        logging.disable(silenced)
-    # Quantisation drops the metadata of the source.
-    model = onnx.load(str(target))
-    properties = {entry.key: entry.value for entry in onnx.load(str(source)).metadata_props}
-    onnx.helper.set_model_props(model, properties)
+def quantise_onnx(source: Path, target: Path, *, weight_bits: int = WEIGHT_BITS) -> None:
+    """Writes a copy in int8 whose streams do not depend on each other; see `asr.model.quantise`."""
+    model = quantise(onnx.load(str(source)), weight_bits=weight_bits)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    arithmetic = {"weights": f"int{weight_bits} per output", "activations": PER_ROW}
+    onnx.helper.set_model_props(model, {**properties, ARITHMETIC: json.dumps(arithmetic)})
     onnx.save(model, str(target))
