@@ -1,5 +1,5 @@
-import random
 import itertools
+import random
 from collections import Counter
 
 from hypothesis import given, settings
