@@ -134,7 +134,9 @@ def _sound(reader: AudioReader, utterance: Utterance, augmenter: Augmenter | Non
 
 def _hear(listener: Listener, samples: Samples, utterance: Utterance, config: RunConfig) -> ScoredUtterance:
     started = time.process_time()
-    found = listener.transcribe(samples, whole=True) if config.whole else _stream(listener, samples, config.packet_ms)
+    found = (
+        listener.transcribe(samples, whole=True) if config.whole else hear_stream(listener, samples, config.packet_ms)
+    )
     best = found[0]
     return ScoredUtterance(
         utterance,
@@ -146,7 +148,8 @@ def _hear(listener: Listener, samples: Samples, utterance: Utterance, config: Ru
     )
 
 
-def _stream(listener: Listener, samples: Samples, packet_ms: int) -> list[Hypothesis]:
+def hear_stream(listener: Listener, samples: Samples, packet_ms: int) -> list[Hypothesis]:
+    """Streams samples of shape (T,) in packets and returns the final hypotheses, best first."""
     stream = listener.stream()
     packet = packet_ms * SAMPLE_RATE_HZ // 1000
     for start in range(0, len(samples), packet):
