@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +17,23 @@ from asr.model.whisper import POSITIONS, WhisperEncoder
 ENCODERS: dict[str, type[ConvEncoder] | type[WhisperEncoder]] = {"conv": ConvEncoder, "whisper": WhisperEncoder}
 
 
+INTERMEDIATE = "intermediate."
+
+
+class Output(NamedTuple):
+    """What whole utterances give.
+
+    Attributes:
+        log_probs: natural-log posteriors, shape (N, U, V).
+        lengths: true numbers of output frames, shape (N,).
+        intermediate: posteriors of the intermediate layer, shape (N, U, V), where the model has one.
+    """
+
+    log_probs: Tensor
+    lengths: Tensor
+    intermediate: Tensor | None
+
+
 class AcousticModel(nn.Module):
     """Log-mel -> natural-log posteriors over the tokens (index 0 is the CTC blank)."""
 
@@ -24,6 +43,7 @@ class AcousticModel(nn.Module):
         self.n_tokens = n_tokens
         self.encoder = ENCODERS[config.encoder.kind](config.encoder, config.features.n_mels)
         self.head = RecurrentHead(config.head, self.encoder.width, n_tokens)
+        self.intermediate = nn.Linear(self.encoder.width, n_tokens) if config.intermediate else None
 
     @property
     def geometry(self) -> Geometry:
@@ -38,7 +58,7 @@ class AcousticModel(nn.Module):
 
     def forward(
         self, mel: Tensor, lengths: Tensor, chunk_frames: int | None = None, start: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Output:
         """Whole utterances, with the same outputs as `step` over their chunks.
 
         Args:
@@ -46,9 +66,6 @@ class AcousticModel(nn.Module):
             lengths: true numbers of mel frames, shape (N,).
             chunk_frames: attention chunk; the configured one if None.
             start: position of the first frame, shape (N,); 0 if None.
-
-        Returns:
-            Log-posteriors of shape (N, U, V) and the true numbers of output frames, shape (N,).
         """
         encoder = self.encoder
         chunk_frames = chunk_frames or self.config.encoder.chunk_frames
@@ -64,7 +81,10 @@ class AcousticModel(nn.Module):
         log_probs, _ = self.head(encoded, state)
         out_lengths = -(-lengths // encoder.stride)
         n_real = -(-(int(mel.shape[1]) - encoder.before - fill) // encoder.stride)
-        return log_probs[:, delay : delay + n_real], out_lengths
+        intermediate = None
+        if self.intermediate is not None and self.training:
+            intermediate = functional.log_softmax(self.intermediate(encoded[:, :n_real]).float(), dim=-1)
+        return Output(log_probs[:, delay : delay + n_real], out_lengths, intermediate)
 
     def initial_state(self, n: int) -> dict[str, Tensor]:
         """State of n streams that have heard nothing."""

@@ -59,8 +59,14 @@ class HeadConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    """Everything that fixes the shape of an acoustic model."""
+    """Everything that fixes the shape of an acoustic model.
+
+    Attributes:
+        intermediate: a linear CTC layer on the encoder's output beside the recurrent head, used in training only
+            (intermediate CTC, Lee & Watanabe 2021): it gives the encoder a shorter path to the loss.
+    """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    intermediate: bool = False

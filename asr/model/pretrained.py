@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.errors import ConfigError
-from asr.model.acoustic import AcousticModel
+from asr.model.acoustic import INTERMEDIATE, AcousticModel
 
 _CONFIG = "model.encoder.pretrained"
 
@@ -40,7 +40,10 @@ def load_whisper_encoder(model: AcousticModel, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fills a model from a run folder, a bundle or a checkpoint file of the same shape."""
+    """Fills a model from a run folder, a bundle or a checkpoint file of the same shape.
+
+    The intermediate layer may be missing on either side: it only helps training, and starts afresh.
+    """
     if path.is_dir():
         candidates = [path / name for name in ("final.pt", "last.pt", "weights.safetensors") if (path / name).exists()]
         if not candidates:
@@ -48,7 +51,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
         path = candidates[0]
     weights = _read(path)
     try:
-        model.load_state_dict({name: value.float() for name, value in weights.items()})
+        kept = {name: value for name, value in model.state_dict().items() if name.startswith(INTERMEDIATE)}
+        given = {name: value.float() for name, value in weights.items()}
+        if not kept:
+            given = {name: value for name, value in given.items() if not name.startswith(INTERMEDIATE)}
+        model.load_state_dict({**kept, **given})
     except RuntimeError as error:
         raise ConfigError(f"init_from: {path} is of another model ({' '.join(str(error).split())[:200]})") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal
 
-from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from asr.model.config import ModelConfig
@@ -94,6 +94,7 @@ class TrainConfig:
         chunk_frames: attention chunks, one drawn per batch.
         random_start: share of utterances that start at a random position (``whisper``).
         init_from: run folder or bundle whose weights the model starts from, or empty.
+        intermediate_weight: share of the intermediate layer's CTC loss, where ``model.intermediate`` is set.
         precision: ``bfloat16`` computes matrix products in bfloat16 and keeps float32 weights.
         threads: of torch on the CPU; 0 leaves torch's default.
     """
@@ -113,5 +114,6 @@ class TrainConfig:
     chunk_frames: tuple[PositiveInt, ...] = ()
     random_start: float = 0.0
     init_from: str = ""
+    intermediate_weight: float = Field(0.3, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: NonNegativeInt = 0

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from asr.config import config_to_json, config_to_yaml
+from asr.config import config_to_json, config_to_yaml, make_config
 from asr.errors import TrainingError
 from asr.model.acoustic import AcousticModel, random_starts
+from asr.model.config import ModelConfig
 from asr.train import checkpoint, distributed
 from asr.train.batches import Augment, Batch, EndlessBatches, Item, SpeechDataset, collate, spec_augment
 from asr.train.config import TrainConfig
@@ -190,8 +191,12 @@ class Trainer:
         chunk = choices[int(torch.randint(len(choices), (1,), generator=generator))]
         start = random_starts(len(mel), config.random_start, generator).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            log_probs, lengths = self._wrapped(mel, batch.mel_lengths.to(self.device), chunk, start)
-        return ctc_loss(log_probs, lengths, batch)
+            output = self._wrapped(mel, batch.mel_lengths.to(self.device), chunk, start)
+        loss = ctc_loss(output.log_probs, output.lengths, batch)
+        if output.intermediate is None:
+            return loss
+        weight = config.intermediate_weight
+        return (1 - weight) * loss + weight * ctc_loss(output.intermediate, output.lengths, batch)
 
     def _tell(self, batch: Batch, loss: float, seconds: float, started: float) -> None:
         self.problems.update(batch.problems)
@@ -242,7 +247,7 @@ class Trainer:
         last = self.folder / checkpoint.LAST
         if last.exists():
             saved = checkpoint.load(last)
-            if saved["model_config"] != config_to_json(self.config.model):
+            if make_config(ModelConfig, saved["model_config"], str(last)) != self.config.model:
                 raise TrainingError(f"{self.folder}: holds a run of another model; choose another folder or remove it")
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -302,8 +307,10 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
 
 
 def _optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.AdamW:
+    encoder = list(model.encoder.parameters())
+    rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
     return torch.optim.AdamW(
-        [{"params": list(model.encoder.parameters())}, {"params": list(model.head.parameters())}],
+        [{"params": encoder}, {"params": rest}],
         lr=config.optimizer.lr,
         betas=(0.9, 0.98),
         weight_decay=config.optimizer.weight_decay,

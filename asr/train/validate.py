@@ -49,7 +49,7 @@ def validate(model: AcousticModel, items: list[Item], config: TrainConfig, devic
         if not batch.texts:
             continue
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            log_probs, lengths = model(batch.mel.to(device), batch.mel_lengths.to(device))
+            log_probs, lengths, _ = model(batch.mel.to(device), batch.mel_lengths.to(device))
         total += float(ctc_loss(log_probs, lengths, batch))
         references += batch.texts
         for row, length in zip(log_probs.argmax(-1).cpu(), lengths.tolist(), strict=True):

@@ -72,7 +72,7 @@ def test_stream_equals_whole(name: str, frames: int, sizes: list[int], seed: int
     model = MODELS[name]
     mel = mel_of(frames, seed)
     with torch.inference_mode():
-        whole, lengths = model(torch.from_numpy(mel)[None], torch.tensor([frames]))
+        whole, lengths, _ = model(torch.from_numpy(mel)[None], torch.tensor([frames]))
     result = streamed(TorchEngine(model), mel, sizes, model.config.features.silence)
     assert result.shape == (int(lengths[0]), TOKENS)
     np.testing.assert_allclose(result, whole[0].numpy(), atol=1e-4)
@@ -85,8 +85,8 @@ def test_padding_in_a_batch_changes_nothing_before_the_last_chunk_ends(name: str
     padded = np.full((1, 120, 80), model.config.features.silence, dtype=np.float32)
     padded[0, :60] = short
     with torch.inference_mode():
-        alone, lengths = model(torch.from_numpy(short)[None], torch.tensor([60]))
-        beside, _ = model(torch.from_numpy(padded), torch.tensor([60]))
+        alone, lengths, _ = model(torch.from_numpy(short)[None], torch.tensor([60]))
+        beside, *_ = model(torch.from_numpy(padded), torch.tensor([60]))
     np.testing.assert_allclose(beside[0, : lengths[0]].numpy(), alone[0, : lengths[0]].numpy(), atol=1e-5)
 
 
@@ -154,8 +154,8 @@ def test_head_look_ahead_is_the_stated_one() -> None:
     changed = mel.copy()
     changed[60] += 5.0
     with torch.inference_mode():
-        a, _ = model(torch.from_numpy(mel)[None], torch.tensor([90]))
-        b, _ = model(torch.from_numpy(changed)[None], torch.tensor([90]))
+        a, *_ = model(torch.from_numpy(mel)[None], torch.tensor([90]))
+        b, *_ = model(torch.from_numpy(changed)[None], torch.tensor([90]))
     differs = np.flatnonzero((a - b).abs().amax(-1)[0].numpy() > 1e-6)
     earliest = -(-(60 - geometry.after - geometry.stride + 1) // geometry.stride) - geometry.delay_frames
     assert differs[0] == earliest

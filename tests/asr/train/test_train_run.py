@@ -1,5 +1,6 @@
 """Real runs of a small model on made-up speech: learning, resuming after kill -9, two processes."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -199,3 +200,27 @@ def test_noise_reserved_for_testing_is_left_out_and_said(corpus: Path, tmp_path:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     assert main(["train", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "run"), "--mlflow", ""]) == 0
     assert (tmp_path / "run" / "problems.txt").read_text().splitlines() == ["storm.wav: noise reserved for testing"]
+
+
+def test_an_intermediate_layer_joins_a_model_that_had_none(tiny_run: Path) -> None:
+    """It starts afresh beside the given weights, gives posteriors in training only, and may be left behind again."""
+    import torch
+
+    from asr.config import make_config
+    from asr.model.acoustic import AcousticModel
+    from asr.model.config import ModelConfig
+    from asr.model.pretrained import load_weights
+    from asr.train import checkpoint
+
+    saved = checkpoint.load(tiny_run / checkpoint.FINAL)
+    plain = make_config(ModelConfig, saved["model_config"], "tiny")
+    model = AcousticModel(dataclasses.replace(plain, intermediate=True), len(saved["tokens"]))
+    load_weights(model, tiny_run)
+    assert torch.equal(model.head.output.weight, saved["model"]["head.output.weight"])
+    mel, lengths = torch.zeros(2, 40, 80), torch.tensor([40, 31])
+    trained = model.train()(mel, lengths)
+    assert trained.intermediate is not None
+    assert trained.intermediate.shape == trained.log_probs.shape
+    assert model.eval()(mel, lengths).intermediate is None
+    checkpoint.save(tiny_run.with_name("wide.pt"), {"model": model.state_dict()})
+    load_weights(AcousticModel(plain, len(saved["tokens"])), tiny_run.with_name("wide.pt"))
