@@ -214,6 +214,8 @@ class Rung:
         wer: None where missing; a given number has no interval.
         utterances, words: 0 for a missing or given one.
         source: the results it comes from, "given" for a number, "missing" for none.
+        conditions: of "car", the noises it is made of ("cabin 5 dB"), by kind and from quiet to loud; errors are all
+            word errors.
     """
 
     kind: RungKind
@@ -222,6 +224,7 @@ class Rung:
     utterances: int
     words: int
     source: str
+    conditions: tuple[GroupRate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +316,7 @@ class FairDifference:
         corpus, dimension: where.
         better, worse: the groups by WER.
         difference: WER of the worse minus that of the better, with its bootstrap interval.
-        p_value: studentised permutation of units between the groups; None where a group has too few to test.
+        p_value: studentised permutation of units between the groups; None where a speaker stands in both.
         p_holm: corrected for all pairs tested.
         verdict: "different" (p_holm below 0.05), "alike" (the whole interval within `margin`), else "too little data".
         margin: differences below this do not matter (see `asr.evaluate.fairness`).
@@ -336,7 +339,7 @@ class Fairness:
 
     Attributes:
         groups: by corpus and dimension, worst first within.
-        differences: every pair; different ones first, largest first.
+        differences: every pair of groups that have units enough; different ones first, largest first.
         largest: the largest difference that is significant; None if none is.
         rule: how differences were judged, in words, to print beside them.
     """

@@ -21,7 +21,7 @@ from asr.evaluate.evaluation import (
 )
 from asr.evaluate.results import Results, ScoredUtterance
 from asr.evaluate.slices import has_unknown_word, slices
-from asr.evaluate.statistics import Integers, Resampling, intervals, units
+from asr.evaluate.statistics import Floats, Integers, Resampling, intervals, units
 
 CALIBRATION_BINS = 10
 
@@ -50,6 +50,11 @@ def score(results: Results) -> Scored:
     kept = tuple(item for item in heard if _reference(item))
     alignments = align([_reference(item) for item in kept], [item.hypothesis for item in kept])
     return Scored(kept, tuple(alignments), failed, (*results.left_out, *silent))
+
+
+def select(scored: Scored, indices: Sequence[int] | Integers) -> Scored:
+    """Some of the items, in the order of `indices`, without the problems."""
+    return Scored(tuple(scored.items[i] for i in indices), tuple(scored.alignments[i] for i in indices), (), ())
 
 
 def evaluate(
@@ -97,10 +102,10 @@ def _reference(item: ScoredUtterance) -> str:
     return " ".join(item.utterance.text.split())
 
 
-def _rates(
+def rates(
     errors: Sequence[Sequence[float]], totals: Sequence[Sequence[float]], unit: Integers, resampling: Resampling
 ) -> list[Rate]:
-    """Rates with intervals from K lists of per-utterance errors and totals."""
+    """Rates with bootstrap intervals from K lists of per-utterance errors and totals; `unit` as `units_of` gives it."""
     columns, below = np.array(errors, np.float64).T, np.array(totals, np.float64).T
     if not len(columns):
         return [Rate(None, None, None) for _ in errors]
@@ -114,7 +119,7 @@ def _slice(scored: Scored, name: tuple[str, str], indices: Integers, total: int,
     alignments = [scored.alignments[index] for index in indices]
     words, characters = [a.words for a in alignments], [a.characters for a in alignments]
     unit, kind = units_of([scored.items[index] for index in indices])
-    wer, cer, ser = _rates(
+    wer, cer, ser = rates(
         [[c.errors for c in words], [c.errors for c in characters], [c.errors > 0 for c in words]],
         [[c.length for c in words], [c.length for c in characters], [1 for _ in words]],
         unit,
@@ -175,22 +180,37 @@ def _unknown_words(scored: Scored, vocabulary: Collection[str], resampling: Resa
         unknown = [(spoken, heard) for spoken, heard in alignment.pairs if spoken and spoken not in vocabulary]
         count.append(len(unknown))
         missed.append(sum(spoken != heard for spoken, heard in unknown))
-    (rate,) = _rates([missed], [count], units_of(scored.items)[0], resampling)
+    (rate,) = rates([missed], [count], units_of(scored.items)[0], resampling)
     utterances = sum(has_unknown_word(item.utterance.text, vocabulary) for item in scored.items)
     return UnknownWords(sum(count), sum(missed), rate, utterances)
 
 
-def _calibration(scored: Scored) -> tuple[CalibrationBin, ...]:
-    """Reliability of word confidences; items whose word list is not their text (none given) say nothing."""
+def word_confidences(scored: Scored) -> tuple[Integers, Floats, Floats]:
+    """Every recognised word's item, confidence and whether it is right (0 or 1), each of shape (words,).
+
+    Items whose word list is not their text (none given) say nothing.
+    """
+    index: list[int] = []
     confidences: list[float] = []
     right: list[bool] = []
-    for item, alignment in zip(scored.items, scored.alignments, strict=True):
-        heard = [spoken == said for spoken, said in alignment.pairs if said]
-        if [word.word for word in item.words] == [said for _, said in alignment.pairs if said]:
+    for number, (item, alignment) in enumerate(zip(scored.items, scored.alignments, strict=True)):
+        heard = [(spoken, said) for spoken, said in alignment.pairs if said]
+        if [word.word for word in item.words] == [said for _, said in heard]:
             confidences.extend(word.confidence for word in item.words)
-            right.extend(heard)
-    values, correct = np.array(confidences, np.float64), np.array(right, np.float64)
-    index = np.clip((values * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
+            right.extend(spoken == said for spoken, said in heard)
+            index.extend([number] * len(heard))
+    return np.array(index, np.int64), np.array(confidences, np.float64), np.array(right, np.float64)
+
+
+def confidence_bin(confidence: Floats) -> Integers:
+    """The calibration bin of each confidence: `CALIBRATION_BINS` of equal width."""
+    bins: Integers = np.clip((confidence * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
+    return bins
+
+
+def _calibration(scored: Scored) -> tuple[CalibrationBin, ...]:
+    _, values, correct = word_confidences(scored)
+    index = confidence_bin(values)
     return tuple(
         CalibrationBin(
             bin_ / CALIBRATION_BINS,

@@ -15,11 +15,13 @@ m words heard as n, not both 1         1/4 + (1/2 + d) max(m, n)
 
 The last is allowed up to `MAX_WORDS` words on either side, where d is at most `MAX_DISTANCE`, and only if the sides
 share neither their first nor their last word (those are hits). Among the alignments of least cost, the one is taken
-that prefers single words to groups, from the end of the utterance.
+that prefers single words to groups, from the end of the utterance. The search keeps to a band around the diagonal
+that is doubled until nothing outside it can be cheaper (Ukkonen, "Algorithms for approximate string matching", 1985).
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from rapidfuzz.distance import Levenshtein
@@ -32,7 +34,15 @@ GAP_COST = 1.0
 SUBSTITUTION_COST = 0.5
 GROUP_COST = 0.25
 
-_GROUPS = [(m, n) for m in range(1, MAX_WORDS + 1) for n in range(1, MAX_WORDS + 1) if (m, n) != (1, 1)]
+_GROUPS = [
+    (m, n, GROUP_COST + SUBSTITUTION_COST * max(m, n))
+    for m in range(1, MAX_WORDS + 1)
+    for n in range(1, MAX_WORDS + 1)
+    if (m, n) != (1, 1)
+]
+"""Words of each side, and the least that such a group costs."""
+_EXTRA_COST = min([GAP_COST, *(least / abs(m - n) for m, n, least in _GROUPS if m != n)])
+"""The least that it costs for one side to have one word more."""
 
 
 def read_alignment(reference: str, hypothesis: str) -> tuple[Step, ...]:
@@ -40,7 +50,9 @@ def read_alignment(reference: str, hypothesis: str) -> tuple[Step, ...]:
     spoken, heard = reference.split(), hypothesis.split()
     if spoken == heard:
         return tuple(Step("hit", word, word) for word in spoken)
-    sizes = _least_cost(spoken, heard)
+    limit = _EXTRA_COST * abs(len(spoken) - len(heard)) + 2.0
+    while (sizes := _least_cost(spoken, heard, limit)) is None:
+        limit *= 2
     steps: list[Step] = []
     i, j = len(spoken), len(heard)
     while i or j:
@@ -55,7 +67,7 @@ def step_cost(spoken: tuple[str, ...], heard: tuple[str, ...]) -> float | None:
     if not spoken or not heard:
         return GAP_COST if len(spoken) + len(heard) == 1 else None
     if len(spoken) == len(heard) == 1:
-        return 0.0 if spoken == heard else SUBSTITUTION_COST + spelling_distance(spoken[0], heard[0])
+        return _pair_cost(spoken[0], heard[0])
     longest = max(len(spoken), len(heard))
     if longest > MAX_WORDS or spoken[0] == heard[0] or spoken[-1] == heard[-1]:
         return None
@@ -69,36 +81,38 @@ def spelling_distance(a: str, b: str) -> float:
     return Levenshtein.normalized_distance(a, b)
 
 
-def _least_cost(spoken: list[str], heard: list[str]) -> list[list[tuple[int, int]]]:
-    """For each prefix pair (i, j), the words (m, n) of the last step on its cheapest path."""
+def _least_cost(spoken: list[str], heard: list[str], limit: float) -> list[list[tuple[int, int]]] | None:
+    """For each prefix pair (i, j), the words (m, n) of the last step on its cheapest path; None if all cost more."""
     rows, columns = len(spoken) + 1, len(heard) + 1
-    cost = [[0.0] * columns for _ in range(rows)]
+    cost = [[math.inf] * columns for _ in range(rows)]
     sizes = [[(0, 0)] * columns for _ in range(rows)]
-    lengths = [_sums(words) for words in (spoken, heard)]
+    before = [_sums(words) for words in (spoken, heard)]
+    reach = int(limit / _EXTRA_COST)
     for i in range(rows):
-        for j in range(columns):
-            if not i and not j:
-                continue
-            found: list[tuple[float, int, int]] = []
-            if i and j:
-                pair = step_cost((spoken[i - 1],), (heard[j - 1],))
-                found.append((cost[i - 1][j - 1] + (pair or 0.0), 1, 1))
-            if i:
-                found.append((cost[i - 1][j] + GAP_COST, 1, 0))
-            if j:
-                found.append((cost[i][j - 1] + GAP_COST, 0, 1))
-            best = min(found, key=lambda option: option[0])
-            for m, n in _GROUPS:
-                if m > i or n > j or cost[i - m][j - n] + GROUP_COST + SUBSTITUTION_COST * max(m, n) >= best[0]:
+        for j in range(max(0, i - reach), min(columns, i + reach + 1)):
+            best, size = (0.0, (0, 0)) if i == j == 0 else (math.inf, (0, 0))
+            if i and j and (start := cost[i - 1][j - 1]) < math.inf:
+                best, size = start + _pair_cost(spoken[i - 1], heard[j - 1]), (1, 1)
+            if i and cost[i - 1][j] + GAP_COST < best:
+                best, size = cost[i - 1][j] + GAP_COST, (1, 0)
+            if j and cost[i][j - 1] + GAP_COST < best:
+                best, size = cost[i][j - 1] + GAP_COST, (0, 1)
+            for m, n, least in _GROUPS:
+                if m > i or n > j or (start := cost[i - m][j - n]) + least >= best:
                     continue
-                a, b = lengths[0][i] - lengths[0][i - m], lengths[1][j] - lengths[1][j - n]
+                a, b = before[0][i] - before[0][i - m], before[1][j] - before[1][j - n]
                 if abs(a - b) > MAX_DISTANCE * max(a, b):  # the distance is at least the difference in length
                     continue
                 group = step_cost(tuple(spoken[i - m : i]), tuple(heard[j - n : j]))
-                if group is not None and cost[i - m][j - n] + group < best[0]:
-                    best = (cost[i - m][j - n] + group, m, n)
-            cost[i][j], sizes[i][j] = best[0], (best[1], best[2])
-    return sizes
+                if group is not None and start + group < best:
+                    best, size = start + group, (m, n)
+            if best + _EXTRA_COST * abs((rows - i) - (columns - j)) <= limit:
+                cost[i][j], sizes[i][j] = best, size
+    return sizes if cost[-1][-1] < math.inf else None
+
+
+def _pair_cost(spoken: str, heard: str) -> float:
+    return 0.0 if spoken == heard else SUBSTITUTION_COST + spelling_distance(spoken, heard)
 
 
 def _sums(words: list[str]) -> list[int]:

@@ -115,8 +115,8 @@ def intervals(errors: Floats, totals: Floats, unit: Integers, config: Resampling
     sums = sum_by_unit(np.hstack([errors, totals]), unit)
     if len(sums) < 2:
         return np.full((count, 2), np.nan)
-    rates = np.concatenate([_ratio(draw[:, :count], draw[:, count:]) for draw in _replicates(sums, config)])
-    return _percentiles(rates, config.level)
+    rates = np.concatenate([_ratio(draw[:, :count], draw[:, count:]) for draw in replicates(sums, config)])
+    return percentiles(rates, config.level)
 
 
 def difference_interval(
@@ -144,9 +144,9 @@ def difference_interval(
     if len(sums) < 2:
         return math.nan, math.nan
     rates = np.concatenate(
-        [_ratio(d[:, [2]], d[:, [3]]) - _ratio(d[:, [0]], d[:, [1]]) for d in _replicates(sums, config)]
+        [_ratio(d[:, [2]], d[:, [3]]) - _ratio(d[:, [0]], d[:, [1]]) for d in replicates(sums, config)]
     )
-    low, high = _percentiles(rates, config.level)[0].tolist()
+    low, high = percentiles(rates, config.level)[0].tolist()
     return low, high
 
 
@@ -171,8 +171,8 @@ def paired_test(
     """
     difference = (errors_b - errors_a).astype(np.float64)
     sums = sum_by_unit(np.column_stack([difference, words]), unit[0])
-    rates = np.concatenate([_ratio(draw[:, :1], draw[:, 1:]) for draw in _replicates(sums, config)])
-    low, high = _percentiles(rates, config.level)[0].tolist() if len(sums) > 1 else (None, None)
+    rates = np.concatenate([_ratio(draw[:, :1], draw[:, 1:]) for draw in replicates(sums, config)])
+    low, high = percentiles(rates, config.level)[0].tolist() if len(sums) > 1 else (None, None)
     only_a = int(((errors_a > 0) & (errors_b == 0)).sum())
     only_b = int(((errors_b > 0) & (errors_a == 0)).sum())
     return PairedTest(
@@ -263,7 +263,7 @@ def sum_by_unit(values: npt.NDArray[np.number], unit: Integers) -> Floats:
     return sums
 
 
-def _replicates(sums: Floats, config: Resampling) -> Iterator[Floats]:
+def replicates(sums: Floats, config: Resampling) -> Iterator[Floats]:
     """Sums over units drawn with replacement: blocks of shape (rows, K), `config.resamples` rows in all."""
     count, rng = len(sums), config.generator()
     for rows in _blocks(config.resamples, count):
@@ -283,7 +283,7 @@ def _ratio(errors: Floats, totals: Floats) -> Floats:
     return ratio
 
 
-def _percentiles(rates: Floats, level: float) -> Floats:
+def percentiles(rates: Floats, level: float) -> Floats:
     """Central interval of each column of `rates`, shape (K, 2)."""
     tail = (1.0 - level) / 2.0
     bounds = np.full((rates.shape[1], 2), np.nan)

@@ -30,8 +30,8 @@ def test_the_permutation_test_agrees_with_all_deals():
     observed = abs(ratio_t(errors, words, inside))
     deals = [np.isin(np.arange(9), chosen) for chosen in itertools.combinations(range(9), 4)]
     exact = np.mean([abs(ratio_t(errors, words, deal)) >= observed - 1e-9 for deal in deals])
-    found = group_p(errors, words, np.arange(9), inside, Resampling(flips=20_000))
-    assert found == pytest.approx(exact, abs=0.012)
+    found = [group_p(errors, words, np.arange(9), inside, Resampling(flips=5000, seed=seed)) for seed in range(20)]
+    assert np.mean(found) == pytest.approx(exact, abs=0.012)
 
 
 def test_with_equal_totals_the_statistic_is_welchs():
