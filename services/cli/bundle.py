@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
+from services.cli.bundle_check import check
 
 bundle_app = typer.Typer(help="Build and inspect bundles.", no_args_is_help=True)
+bundle_app.command("check")(check)
 
 
 @bundle_app.command("build")
