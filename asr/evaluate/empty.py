@@ -7,6 +7,7 @@ by noise, must stay empty. What counts is the words of final results.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -156,7 +157,7 @@ def _at_level(make: Callable[[int], Samples], level_db: float) -> Callable[[int]
     def stream(number: int) -> Samples:
         samples = make(number)
         rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-        return np.clip(samples * np.float32(10.0 ** (level_db / 20.0) / max(rms, 1e-9)), -1.0, 1.0)
+        return np.asarray(np.clip(samples * np.float32(10.0 ** (level_db / 20.0) / max(rms, 1e-9)), -1.0, 1.0))
 
     return stream
 
@@ -205,6 +206,4 @@ def _total(found: list[Invented]) -> float:
 
 def to_json(found: Invented) -> dict[str, Any]:
     """As JSON values."""
-    from dataclasses import asdict
-
     return asdict(found)

@@ -11,15 +11,18 @@ from asr import __version__
 from asr.errors import DengarError, MissingDependencyError
 from services.cli import augment, cabin, data, output
 from services.cli.bench import bench
+from services.cli.bench_train import bench_train
 from services.cli.bundle import bundle_app
 from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
+from services.cli.ladder import ladder
 from services.cli.serve import serve
 from services.cli.stream import stream
 from services.cli.synth import heldout_names, synth
 from services.cli.train import train
 from services.cli.transcribe import transcribe
+from services.cli.tune import tune
 
 app = typer.Typer(
     name="dengar",
@@ -31,11 +34,16 @@ app = typer.Typer(
 data_app = typer.Typer(help="Ingest, describe, augment and synthesise speech data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(bundle_app, name="bundle")
-app.command("bench")(bench)
+bench_app = typer.Typer(invoke_without_command=True)
+bench_app.callback()(bench)
+bench_app.command("train")(bench_train)
+app.add_typer(bench_app, name="bench")
 app.command("train")(train)
+app.command("tune")(tune)
 app.command("transcribe")(transcribe)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
+app.command("ladder")(ladder)
 app.command("serve")(serve)
 app.command("stream")(stream)
 app.command("demo")(demo)
