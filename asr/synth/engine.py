@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Protocol
 
@@ -67,6 +68,12 @@ def open_engine(name: str) -> Engine:
     module, _, attribute = ENGINES[name].partition(":")
     engine: Engine = getattr(importlib.import_module(module), attribute)()
     return engine
+
+
+@functools.cache
+def loaded_engine(name: str) -> Engine:
+    """The process's one engine of that kind: models are large. Raises as `open_engine`."""
+    return open_engine(name)
 
 
 def check_request(engine: Engine, text: str, voice: Voice, speed: float, pitch: float) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,10 +33,15 @@ _TRIES_PER_SENTENCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One sentence: as spoken (alphabet a-z ' space), and as written where that differs (else empty)."""
+    """One sentence: as spoken (alphabet a-z ' space), and as written where that differs (else empty).
+
+    Attributes:
+        origin: the text it comes from, ``file:tag``; empty if a grammar made it.
+    """
 
     text: str
     written: str = ""
+    origin: str = ""
 
 
 class Numbers(BaseModel):
@@ -99,6 +106,11 @@ class Grammar(BaseModel):
             raise ValueError(f"slot {min(set(self.slots) - named)!r} is defined and not used")
         return self
 
+    def spoken(self) -> list[str]:
+        """Every template and value in spoken form, without its slots."""
+        texts = (*(template.text for template in self.templates), *self._values())
+        return [" ".join(_SLOT.sub(" ", text.partition("|")[0]).split()) for text in texts]
+
     def _values(self) -> list[str]:
         return [value for values in self.slots.values() if isinstance(values, tuple) for value in values]
 
@@ -137,23 +149,32 @@ def queries(grammar: Grammar, n: int, seed: int, split: str) -> list[Query]:
     Raises:
         ConfigError: unknown split, or the grammar has fewer sentences.
     """
+    found = list(itertools.islice(draw_queries(grammar, np.random.default_rng(seed), split), n))
+    if len(found) < n:
+        raise ConfigError(f"the grammar has only about {len(found)} different sentences in {split}, asked for {n}")
+    return found
+
+
+def draw_queries(grammar: Grammar, rng: np.random.Generator, split: str) -> Iterator[Query]:
+    """Draws different sentences of one split, until new ones are hardly ever found.
+
+    Raises:
+        ConfigError: unknown split.
+    """
     if split not in SPLIT_SHARES:
         raise ConfigError(f"unknown split {split!r}; known: {', '.join(SPLIT_SHARES)}")
-    rng = np.random.default_rng(seed)
     weights = np.array([template.weight for template in grammar.templates])
     cumulative = np.cumsum(weights / weights.sum())
-    found: dict[str, Query] = {}
+    found: set[str] = set()
     tries = 0
-    while len(found) < n:
+    while tries <= _TRIES_PER_SENTENCE:
         template = grammar.templates[min(int(np.searchsorted(cumulative, rng.random())), len(cumulative) - 1)]
         query = _expand(grammar, template.text, rng)
         tries += 1
         if split_of(query.text) == split and query.text not in found:
-            found[query.text] = query
+            found.add(query.text)
             tries = 0
-        elif tries > _TRIES_PER_SENTENCE:
-            raise ConfigError(f"the grammar has only about {len(found)} different sentences in {split}, asked for {n}")
-    return list(found.values())
+            yield query
 
 
 def _expand(grammar: Grammar, text: str, rng: np.random.Generator) -> Query:

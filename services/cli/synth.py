@@ -27,6 +27,9 @@ def synth(
     voice: Annotated[str, typer.Option(help="Who speaks --text; see --list.")] = "flite:slt",
     speed: Annotated[float, typer.Option(help="Of --text; 2 is twice as fast.")] = 1.0,
     pitch: Annotated[float, typer.Option(help="Of --text; a factor (espeak and flite).")] = 1.0,
+    vocal_tract: Annotated[
+        float, typer.Option(help="Of --text; 1.15 is a larger, 0.85 a smaller head, at the same pitch.")
+    ] = 1.0,
     list_voices: Annotated[bool, typer.Option("--list", help="List every voice and its split.")] = False,
     install: Annotated[bool, typer.Option("--install", help="Fetch Kokoro once (90 MB).")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -46,12 +49,50 @@ def synth(
     elif text is not None:
         if recipe is not None:
             raise ConfigError("give either a recipe or --text, not both")
-        _sentence(text, voice, _needed(out), speed=speed, pitch=pitch, as_json=json_)
+        _sentence(text, voice, _needed(out), (speed, pitch, vocal_tract), as_json=json_)
     elif recipe is not None:
         changed = _changed(recipe, engine=engine, split=voices, count=count, seed=seed)
         _corpus(changed, _needed(out), jobs, as_json=json_)
     else:
         raise ConfigError("say what to synthesise: a recipe, --text, --list or --install; see dengar data synth --help")
+
+
+def heldout_names(
+    names: Annotated[Path, typer.Argument(help="A name a line, or a table (.csv, .tsv).")],
+    *,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", "-t", help="Text, manifest or grammar that training may use; may be repeated."),
+    ] = None,
+    column: Annotated[str, typer.Option(help="Of the table.")] = "name",
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of the names that stand in no text.")] = 0.5,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write them there, a name a line.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Chooses the names that no training may meet, for a test of names nobody has taught the recogniser.
+
+    Held out are names whose last word stands in none of the texts, and of those a share by a hash of the name. The
+    file serves as exclude_names in a recipe.
+
+    Example: dengar data heldout-names people.csv -t queries.tsv.gz -t train.jsonl -o heldout.txt
+    """
+    from asr.synth.names import held_out_names, read_names
+    from asr.synth.sources import known_sentences
+
+    listed = read_names(names, column)
+    known = (sentence for path in text or () for sentence in known_sentences(path))
+    chosen = set(held_out_names((name.text for name in listed.names), known, share))
+    lines = [name.written for name in listed.names if name.text in chosen]
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if json_:
+        left_out = dict(listed.left_out)
+        output.emit_json({"names": len(listed.names), "held_out": len(lines), "left_out": left_out, "list": lines})
+    elif out:
+        output.console.print(f"{out}: {len(lines)} of {len(listed.names)} names held out", highlight=False)
+    else:
+        output.console.print("\n".join(lines), highlight=False, markup=False)
 
 
 def _needed(out: Path | None) -> Path:
@@ -85,11 +126,11 @@ def _list(*, as_json: bool) -> None:
             output.console.print(line, highlight=False)
 
 
-def _sentence(text: str, voice: str, out: Path, *, speed: float, pitch: float, as_json: bool) -> None:
+def _sentence(text: str, voice: str, out: Path, factors: tuple[float, float, float], *, as_json: bool) -> None:
     from asr import audio
-    from asr.synth.recipe import speak_text
+    from asr.synth.generate import speak_text
 
-    samples = speak_text(text, voice, speed, pitch)
+    samples = speak_text(text, voice, *factors)
     audio.save(out, samples)
     duration_s = len(samples) / audio.SAMPLE_RATE_HZ
     if as_json:
@@ -113,13 +154,16 @@ def _changed(path: Path, *, engine: str | None, split: str | None, count: int | 
 
 
 def _corpus(recipe: SynthRecipe, out: Path, jobs: int, *, as_json: bool) -> None:
-    from asr.synth.recipe import generate
+    from asr.synth.generate import generate
 
     with output.progress() as bar:
         task = bar.add_task(f"speaking {recipe.corpus} ({recipe.split})", total=recipe.count)
         report = generate(recipe, out, jobs, lambda done, total: bar.update(task, completed=done, total=total))
     for missing, instead in report.replaced.items():
         output.warn(f"{missing} is not installed, so {instead} spoke in its place; run: dengar data synth --install")
+    if report.left_out:
+        counted = ", ".join(f"{count} {reason}" for reason, count in report.left_out.items())
+        output.warn(f"left out of what was drawn: {counted}")
     if as_json:
         output.emit_json(
             {
@@ -131,6 +175,7 @@ def _corpus(recipe: SynthRecipe, out: Path, jobs: int, *, as_json: bool) -> None
                 "kept": report.kept,
                 "engines": report.engines,
                 "replaced": report.replaced,
+                "left_out": report.left_out,
             }
         )
     else:

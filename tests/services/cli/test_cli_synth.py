@@ -29,6 +29,37 @@ def test_a_corpus(tmp_path, capsys):
     assert {(utterance.speaker, utterance.split) for utterance in manifest.utterances} == {("flite:rms", "test")}
 
 
+def test_a_longer_vocal_tract(tmp_path):
+    spoken = []
+    for tract in ("1", "1.2"):
+        out = tmp_path / f"{tract}.wav"
+        assert main(["data", "synth", "--text", "play some jazz", "--vocal-tract", tract, "-o", str(out)]) == 0
+        spoken.append(audio.load(out))
+    assert len(spoken[0]) == len(spoken[1])
+    assert abs(spoken[0] - spoken[1]).max() > 0.05
+
+
+def test_what_was_left_out_is_told(tmp_path, capsys):
+    (tmp_path / "own.txt").write_text("".join(f"play the {word} song\n" for word in "abcdefgh") + "плей\n" * 99)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "{corpus: own, split: train, sources: [{sentences: own.txt}], parts: [{engine: flite, count: 4}]}"
+    )
+    assert main(["data", "synth", str(recipe), "-o", str(tmp_path / "out")]) == 0
+    assert "cannot be spoken" in capsys.readouterr().err
+
+
+def test_names_are_held_out_for_a_recipe_to_exclude(tmp_path, capsys):
+    (tmp_path / "people.csv").write_text("name\nAna Quill\nBo Brant\nCy Odum\nDi Zephyrine\n")
+    (tmp_path / "texts.txt").write_text("we know cy odum\n")
+    out = tmp_path / "heldout.txt"
+    options = ["-t", str(tmp_path / "texts.txt"), "-t", str(DATA / "queries/demo.yaml"), "--share", "1"]
+    assert main(["data", "heldout-names", str(tmp_path / "people.csv"), *options, "-o", str(out), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["names"], printed["held_out"]) == (4, 3)
+    assert out.read_text().splitlines() == printed["list"] == ["Ana Quill", "Bo Brant", "Di Zephyrine"]
+
+
 def test_voices_are_listed(capsys):
     assert main(["data", "synth", "--list", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
