@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.decode.config import DecoderConfig
 from asr.decode.decoder import Decoder
 from asr.decode.lm import LanguageModel
-from asr.decode.types import DecoderConfig, LogProbs, Tokens
+from asr.decode.types import LogProbs, Tokens
 
 _TEXTS = (
     "play some jazz music in the living room",

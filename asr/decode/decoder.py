@@ -6,9 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
+from asr.decode import confidence
+from asr.decode.config import DecoderConfig
 from asr.decode.greedy import GreedySearch
 from asr.decode.lm import LanguageModel
-from asr.decode.types import DecoderConfig, Hypothesis, LogProbs, Tokens
+from asr.decode.types import Hypothesis, LogProbs, Tokens
 from asr.errors import ConfigError, InputError
 
 
@@ -34,6 +36,7 @@ class Decoder:
         if not 0 < frame_s < 1:
             raise ConfigError(f"decoder: frame_s = {frame_s!r} must be seconds between 0 and 1")
         self.tokens, self.config, self.frame_s, self.lm = tokens, config, frame_s, lm
+        self.known = frozenset(lm.words) if lm else None
         if config.kind == "beam":
             from asr.decode.beam import BeamModel  # numba is slow to import, and greedy decoding does without
 
@@ -89,11 +92,16 @@ class DecoderStream:
 
     def best(self) -> Hypothesis:
         """The best reading so far, its last word perhaps incomplete."""
-        return self._search.best()
+        best, calibration = self._search.best(), self._decoder.config.calibration
+        return confidence.partial(best, calibration, self._decoder.known) if calibration else best
 
     def finish(self, nbest: int | None = None) -> list[Hypothesis]:
         """The best distinct texts, at least one, best first; the stream itself is left as it is."""
-        return self._search.finish(self._decoder.config.nbest if nbest is None else nbest)
+        config, known = self._decoder.config, self._decoder.known
+        found = self._search.finish(config.nbest if nbest is None else nbest)
+        if config.calibration is None:
+            return found
+        return [confidence.final(hypothesis, config.calibration, known) for hypothesis in found]
 
     @property
     def duration_s(self) -> float:

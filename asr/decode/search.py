@@ -29,6 +29,8 @@ NODE = np.dtype([
     ("state", np.int32),  # language model state before the word that is open
     ("after", np.int32),  # the state after it, UNSCORED until asked for
     ("open", np.int32),  # 1 within a word
+    ("letters", np.int32),  # the last letters of the open word, a context of the spelling model
+    ("spelled", np.float64),  # what the letters of the open word add if the lexicon lacks it, 0 or less
     ("lm", np.float64),  # scores of the finished words
     ("gain", np.float64),  # what ending the open word adds to them
 ])  # fmt: skip
@@ -58,8 +60,9 @@ class Symbols(NamedTuple):
         pieces: the letters that symbols add, all in one.
         piece_ends: (V + 1,) where each symbol's letters begin in `pieces`.
         trie: (places, letters) the lexicon.
-        ahead: (places,) what the open word will score at best, 0 at the root.
-        ahead_off: the same where no known word begins so.
+        ahead: (places,) what the open word will score at best as a known word.
+        ahead_off: what it will score at best beside its letters if it is spelled.
+        spelling: (contexts, letters + 1) what each letter adds to that; see `asr.decode.spelling`.
     """
 
     separates: Array
@@ -68,6 +71,7 @@ class Symbols(NamedTuple):
     trie: Array
     ahead: Array
     ahead_off: float
+    spelling: Array
 
 
 class State(NamedTuple):
@@ -119,26 +123,36 @@ def _find_child(nodes: Array, node: int, token: int) -> int:
 
 
 @numba.njit(cache=True)
-def _walk(symbols: Symbols, place: int, token: int) -> int:
-    """Where in the lexicon the letters of `token` lead from `place`."""
-    for index in range(symbols.piece_ends[token], symbols.piece_ends[token + 1]):
-        if place == OFF_LEXICON or symbols.trie[place, symbols.pieces[index]] == 0:
-            return OFF_LEXICON
-        place = symbols.trie[place, symbols.pieces[index]]
-    return place
+def _grown(symbols: Symbols, parent: Any, token: int) -> tuple[float, int, int, float]:
+    """Of the prefix that grows from `parent` by one symbol, what follows from the two.
 
-
-@numba.njit(cache=True)
-def _grown(symbols: Symbols, parent: Any, token: int) -> tuple[float, int]:
-    """Score of the finished words and place in the lexicon of the prefix that grows from `parent` by one symbol."""
+    Returns:
+        `lm`, `trie`, `letters` and `spelled` of `NODE`.
+    """
+    lm, trie, letters, spelled = parent.lm, parent.trie, parent.letters, parent.spelled
+    contexts, base = symbols.spelling.shape
     if symbols.separates[token]:
-        return parent.lm + (parent.gain if parent.open else 0.0), _walk(symbols, 0, token)
-    return parent.lm, _walk(symbols, parent.trie, token)
+        if parent.open:
+            lm += parent.gain
+        trie, letters, spelled = 0, contexts - 1, 0.0
+    for index in range(symbols.piece_ends[token], symbols.piece_ends[token + 1]):
+        letter = symbols.pieces[index]
+        spelled += symbols.spelling[letters, letter]
+        letters = (letters * base + letter) % contexts
+        if trie != OFF_LEXICON:
+            trie = symbols.trie[trie, letter]
+            if trie == 0:
+                trie = OFF_LEXICON
+    return lm, trie, letters, spelled
 
 
 @numba.njit(cache=True)
-def _ahead(symbols: Symbols, place: int) -> float:
-    return float(symbols.ahead_off if place == OFF_LEXICON else symbols.ahead[place])
+def _ahead(symbols: Symbols, place: int, spelled: float) -> float:
+    """What the open word will score at best: as a known word, or spelled."""
+    if place == 0:
+        return 0.0
+    off = symbols.ahead_off + spelled
+    return float(off if place == OFF_LEXICON else max(off, symbols.ahead[place]))
 
 
 @numba.njit(cache=True)
@@ -155,7 +169,7 @@ def _grow(state: State, symbols: Symbols, parent: int, token: int) -> int:
     separates = symbols.separates[token]
     node.open = symbols.piece_ends[token + 1] > symbols.piece_ends[token] or (before.open and not separates)
     node.state = before.after if separates and before.open else before.state
-    node.lm, node.trie = _grown(symbols, before, token)
+    node.lm, node.trie, node.letters, node.spelled = _grown(symbols, before, token)
     node.after = UNSCORED
     node.gain = 0.0
     return int(new)
@@ -279,10 +293,11 @@ def _survive(state: State, symbols: Symbols, to: _Cells, count: int, log_probs: 
     for place in range(count):
         cell = to.cells[place]
         if place < active:
-            lm, trie = state.nodes[cell.node].lm, state.nodes[cell.node].trie
+            node = state.nodes[cell.node]
+            lm, trie, spelled = node.lm, node.trie, node.spelled
         else:
-            lm, trie = _grown(symbols, state.nodes[to.parents[place]], to.tokens[place])
-        cell.total = _log_add(cell.blank, cell.symbol) + lm + _ahead(symbols, trie)
+            lm, trie, _, spelled = _grown(symbols, state.nodes[to.parents[place]], to.tokens[place])
+        cell.total = _log_add(cell.blank, cell.symbol) + lm + _ahead(symbols, trie, spelled)
         ranks[place] = -cell.total
     order = np.argsort(ranks, kind="mergesort")[: len(state.beam)]
     survivors = 0

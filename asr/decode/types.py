@@ -1,16 +1,13 @@
-"""What decoding is about: output symbols, words, hypotheses and the decoder's settings."""
+"""What decoding is about: output symbols, words and hypotheses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from asr.errors import ConfigError, TextError
 
@@ -124,9 +121,11 @@ class Hypothesis:
     Attributes:
         text: the words, single-spaced.
         words: the same with times and confidences.
-        confidence: in [0, 1]. Of a word: the geometric mean of its symbols' posteriors at their peaks, times the
-            share of the beam's probability in readings that have the same word at the same time. Of the whole:
-            the same mean over all symbols times the share of this text. Interim results leave the shares out.
+        confidence: in [0, 1]. With a `Calibration` (see `asr.decode.config`) the probability that the word, or every
+            word of the text, is right. Without one raw: of a word, the geometric mean of its symbols' posteriors at
+            their peaks, times the share of the beam's probability in readings that have the same word at the same
+            time; of the whole, the same mean over all symbols times the share of this text. Interim results
+            leave the shares out.
         score: natural log of the probability of the text, summed over alignments in the beam, with the language
             model's weighted score, bonuses and costs added.
     """
@@ -135,30 +134,3 @@ class Hypothesis:
     words: tuple[Word, ...]
     confidence: float
     score: float
-
-
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class DecoderConfig:
-    """Settings of the decoder.
-
-    With a language model the score of a text is ``ln p(text | audio) + lm_weight * ln p_LM(text) + word_bonus *
-    words - unknown_cost * unknown words``, where words the model does not know take no part in ``p_LM``: the
-    probability it gives to ``<unk>`` is replaced by the cost. Without one the last three terms are absent.
-
-    Attributes:
-        kind: ``greedy`` takes the best symbol of each frame and ignores the language model; ``beam`` searches.
-        beam_width: prefixes kept after each frame.
-        token_prune_log: symbols whose log-posterior in a frame is lower are skipped in it (the best never is).
-        lm_weight: of the language model's natural-log probability.
-        word_bonus: added for each word, in nats; makes up for the model's preference for short texts.
-        unknown_cost: taken off for each word that the language model does not know, in nats.
-        nbest: alternatives returned when the caller does not say.
-    """
-
-    kind: Literal["greedy", "beam"] = "beam"
-    beam_width: Annotated[int, Field(ge=1, le=1024)] = 32
-    token_prune_log: Annotated[float, Field(lt=0)] = -7.0
-    lm_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
-    word_bonus: Annotated[float, Field(allow_inf_nan=False)] = 1.5
-    unknown_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
-    nbest: Annotated[int, Field(ge=1, le=100)] = 1

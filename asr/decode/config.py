@@ -1,0 +1,97 @@
+"""The decoder's settings, as they stand in a bundle's ``decoder.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Weight = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class WordWeights:
+    """How the log odds that a word is right depend on it.
+
+    Attributes:
+        bias: the log odds where all else is 0.
+        posterior: of the logit of the raw confidence.
+        letters: of the natural log of the number of letters.
+        pace: of the natural log of the seconds for each letter.
+        unknown: added for a word that the language model does not know.
+    """
+
+    bias: Weight
+    posterior: Weight
+    letters: Weight
+    pace: Weight
+    unknown: Weight
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TextWeights:
+    """How the log odds that a whole text is right depend on it.
+
+    Attributes:
+        bias: the log odds where all else is 0.
+        posterior: of the logit of the raw confidence.
+        words: of the natural log of one more than the number of words.
+        weakest: of the logit of the least probable word, calibrated; 0 where there is none.
+    """
+
+    bias: Weight
+    posterior: Weight
+    words: Weight
+    weakest: Weight
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Calibration:
+    """How confidences become probabilities (see `asr.decode.confidence`); `dengar bundle tune` fits the weights.
+
+    Attributes:
+        word: weights for the words of final results.
+        interim: for those of interim results, whose raw confidences ignore the rivals.
+        text: for final results as a whole.
+    """
+
+    word: WordWeights
+    interim: WordWeights
+    text: TextWeights
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class DecoderConfig:
+    """Settings of the decoder.
+
+    With a language model the score of a text is ``ln p(text | audio) + lm_weight * ln p_LM(text) + word_bonus *
+    words + spellings``, where words the model does not know take no part in ``p_LM``: the probability that it gives
+    to ``<unk>`` is replaced by a spelling's ``spelling_weight * ln p(letters) + unknown_context * (ln p_LM(<unk> |
+    words before) - ln p_LM(<unk>)) - unknown_cost``, in which ``p`` is a letter 4-gram of the lexicon (see
+    `asr.decode.spelling`). Without a language model all terms but the first are absent.
+
+    Attributes:
+        kind: ``greedy`` takes the best symbol of each frame and ignores the language model; ``beam`` searches.
+        beam_width: prefixes kept after each frame.
+        token_prune_log: symbols whose log-posterior in a frame is lower are skipped in it (the best never is).
+        lm_weight: of the language model's natural-log probability.
+        word_bonus: added for each word, in nats; makes up for the model's preference for short texts.
+        unknown_cost: taken off for each word that the language model does not know, in nats.
+        spelling_weight: of the natural-log probability of such a word's letters; 0 makes all spellings cost the same.
+        unknown_context: weight of how much likelier a new word is after these words than anywhere: high behind
+            "call", low behind "what's the"; the absolute probability of ``<unk>`` says nothing, the cost is tuned.
+        nbest: alternatives returned when the caller does not say.
+        calibration: makes probabilities of confidences; None leaves them raw.
+    """
+
+    kind: Literal["greedy", "beam"] = "beam"
+    beam_width: Annotated[int, Field(ge=1, le=1024)] = 32
+    token_prune_log: Annotated[float, Field(lt=0)] = -7.0
+    lm_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    word_bonus: Annotated[float, Field(allow_inf_nan=False)] = 1.5
+    unknown_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    spelling_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    unknown_context: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    nbest: Annotated[int, Field(ge=1, le=100)] = 1
+    calibration: Calibration | None = None
