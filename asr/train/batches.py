@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Batch:
         problems: what could not be read, and why.
         epoch: of the batch.
         number: of the batch within its epoch.
+        names: of the utterances' files.
     """
 
     mel: Tensor
@@ -51,6 +52,7 @@ class Batch:
     problems: list[str]
     epoch: int = 0
     number: int = 0
+    names: list[str] = field(default_factory=list)
 
 
 def plan_batches(durations_s: Sequence[float], batch_s: float, seed: int, epoch: int) -> list[list[int]]:
@@ -157,6 +159,7 @@ def collate(parts: list[Any], silence: float, stride: int, n_mels: int) -> Batch
         problems=problems,
         epoch=parts[0][2],
         number=parts[0][3],
+        names=[item.reader.name(item.utterance) for _, item in good],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from asr.model.config import ModelConfig
@@ -24,6 +24,8 @@ class DataConfig:
         augment: YAML of `asr.augment.AugmentConfig`, or empty for none.
         noise: folder of noise files for the augmentation, or empty.
         rooms: folder of impulse responses for the augmentation, or empty.
+        train_hours: hours to take of the training utterances, spread over corpora and speakers; 0 takes all.
+        shares: of each training manifest in the time of all, together 1; empty takes them as they are.
         batch_s: seconds of audio per batch, padding included.
         max_s: longer utterances are left out and counted.
         workers: processes that load and augment.
@@ -34,6 +36,8 @@ class DataConfig:
     augment: str = ""
     noise: str = ""
     rooms: str = ""
+    train_hours: NonNegativeFloat = 0.0
+    shares: tuple[NonNegativeFloat, ...] = ()
     batch_s: PositiveFloat = 160.0
     max_s: PositiveFloat = 20.0
     dev_utterances: PositiveInt = 200
@@ -68,6 +72,7 @@ class OptimizerConfig:
         encoder_lr: peak learning rate of the encoder.
         final_share: learning rate at the end, as a share of the peak.
         freeze_encoder_steps: steps in which only the head learns.
+        freeze: beginnings of the names of weights that never learn, such as ``encoder.conv`` or ``encoder.blocks.0.``.
         clip_norm: largest norm of the gradient.
     """
 
@@ -77,7 +82,23 @@ class OptimizerConfig:
     warmup_steps: PositiveInt = 100
     final_share: float = 0.05
     freeze_encoder_steps: NonNegativeInt = 0
+    freeze: tuple[str, ...] = ()
     clip_norm: PositiveFloat = 1.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DistilConfig:
+    """A teacher whose posteriors a run learns beside the transcripts (Hinton et al. 2015), frame by frame.
+
+    Attributes:
+        teacher: run folder or bundle, with the same tokens and features.
+        weight: share of the teacher's loss.
+        temperature: softens the posteriors of both.
+    """
+
+    teacher: str
+    weight: float = Field(default=0.5, ge=0, le=1)
+    temperature: PositiveFloat = 1.0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -95,6 +116,9 @@ class TrainConfig:
         random_start: share of utterances that start at a random position (``whisper``).
         init_from: run folder or bundle whose weights the model starts from, or empty.
         intermediate_weight: share of the intermediate layer's CTC loss, where ``model.intermediate`` is set.
+        consistency_weight: of consistency-regularised CTC (Yao et al. 2024; their weight is 0.2): two maskings of each
+            utterance are to agree. A step costs twice as much. 0 for none.
+        distil: a teacher, or none.
         precision: ``bfloat16`` computes matrix products in bfloat16 and keeps float32 weights.
         threads: of torch on the CPU; 0 leaves torch's default.
     """
@@ -114,6 +138,8 @@ class TrainConfig:
     chunk_frames: tuple[PositiveInt, ...] = ()
     random_start: float = 0.0
     init_from: str = ""
-    intermediate_weight: float = Field(0.3, ge=0, lt=1)
+    intermediate_weight: float = Field(default=0.3, ge=0, lt=1)
+    consistency_weight: NonNegativeFloat = 0.0
+    distil: DistilConfig | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: NonNegativeInt = 0

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torch.utils.data import DataLoader
 
 from asr.config import config_to_json, config_to_yaml, make_config
 from asr.errors import TrainingError
-from asr.model.acoustic import AcousticModel, random_starts
+from asr.model.acoustic import AcousticModel
 from asr.model.config import ModelConfig
 from asr.train import checkpoint, distributed
-from asr.train.batches import Augment, Batch, EndlessBatches, Item, SpeechDataset, collate, spec_augment
+from asr.train.batches import Augment, Batch, EndlessBatches, Item, SpeechDataset, collate
 from asr.train.config import TrainConfig
+from asr.train.distil import Teacher
+from asr.train.objective import Objective
 from asr.train.tracking import History, Mlflow
 from asr.train.validate import Validation, validate
 
@@ -64,6 +65,7 @@ class Trainer:
         train: utterances to learn from.
         dev: utterances that steer early stopping.
         augment: applied to training audio only.
+        teacher: whose posteriors the model learns too.
         report: told after each step.
         mlflow_uri: where to mirror the figures, or empty.
     """
@@ -76,6 +78,7 @@ class Trainer:
         dev: list[Item],
         *,
         augment: Augment | None = None,
+        teacher: Teacher | None = None,
         report: Callable[[Progress], None] = lambda _: None,
         mlflow_uri: str = "",
     ) -> None:
@@ -95,6 +98,7 @@ class Trainer:
             durations, config.data.batch_s, config.seed, rank=self.process.rank, world=self.process.world
         )
         self._dataset = SpeechDataset(train, config.model.features, augment)
+        self._objective = Objective(config, self.device, teacher)
         self._wrapped: nn.Module = self.process.wrap(self.model)
         self._mlflow: Mlflow | None = None
         if self.process.is_main:
@@ -113,11 +117,11 @@ class Trainer:
         """
         started = time.monotonic() - self.position.elapsed_s
         bad_steps = 0
-        for batch in self._loader():
+        for batch in self.loader():
             if self.position.finished or self._share(started) >= 1:
                 break
             step_started = time.monotonic()
-            loss = self._step(batch, self._share(started))
+            loss = self.step(batch, self._share(started))
             bad_steps = 0 if np.isfinite(loss) else bad_steps + 1
             if bad_steps > MAX_BAD_STEPS:
                 raise TrainingError(
@@ -133,7 +137,8 @@ class Trainer:
                 self._evaluate(loss, started, last=last)
         return self._finish()
 
-    def _loader(self) -> Iterator[Batch]:
+    def loader(self) -> Iterator[Batch]:
+        """Batches without end, from where the run is."""
         config = self.config
         self.batches.start_at(self.position.epoch, self.position.number)
         loader: DataLoader[Any] = DataLoader(
@@ -154,15 +159,17 @@ class Trainer:
         """How much of the schedule is over, the same in every process."""
         return self.process.agree(self._local_share(started))
 
-    def _step(self, batch: Batch, share: float) -> float:
+    def step(self, batch: Batch, share: float) -> float:
+        """Learns from one batch, ``share`` of the schedule being over; returns the loss per utterance."""
         config, optimizer = self.config, self.config.optimizer
         step = self.position.step
         # Every draw of a step comes from the seed and the step alone, so that a resumed run repeats it.
         torch.manual_seed(hash((config.seed, step, self.process.rank)) % 2**63)
         generator = torch.Generator().manual_seed(hash((config.seed, step)) % 2**63)
         frozen = step < optimizer.freeze_encoder_steps
-        for parameter in self.model.encoder.parameters():
-            parameter.requires_grad_(not frozen)
+        for name, parameter in self.model.named_parameters():
+            still = name.startswith(optimizer.freeze) or (frozen and name.startswith("encoder."))
+            parameter.requires_grad_(not still)
         warmup = min(1.0, (step + 1) / optimizer.warmup_steps)
         after_thaw = min(1.0, (step + 1 - optimizer.freeze_encoder_steps) / optimizer.warmup_steps)
         decay = 1 - (1 - optimizer.final_share) * share
@@ -173,7 +180,7 @@ class Trainer:
         total = self.process.sum(len(batch.texts))
         if not total:
             return float("nan")
-        loss = self._loss(batch, generator) * (self.process.world / total)
+        loss = self._objective(self._wrapped, batch, generator) * (self.process.world / total)
         if not self.process.all_finite(loss):
             return float("nan")
         loss.backward()  # type: ignore[no-untyped-call]
@@ -181,30 +188,15 @@ class Trainer:
         self.optimizer.step()
         return self.process.mean(float(loss.detach()))
 
-    def _loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Sum over the batch's utterances of the CTC loss per target token."""
-        config = self.config
-        if not batch.texts:  # nothing of this rank's share could be read; the other ranks still need its gradient
-            return sum((p.sum() * 0 for p in self.model.parameters()), torch.zeros((), device=self.device))
-        mel = spec_augment(batch, config.spec_augment, generator).to(self.device)
-        choices = config.chunk_frames or (config.model.encoder.chunk_frames,)
-        chunk = choices[int(torch.randint(len(choices), (1,), generator=generator))]
-        start = random_starts(len(mel), config.random_start, generator).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            output = self._wrapped(mel, batch.mel_lengths.to(self.device), chunk, start)
-        loss = ctc_loss(output.log_probs, output.lengths, batch)
-        if output.intermediate is None:
-            return loss
-        weight = config.intermediate_weight
-        return (1 - weight) * loss + weight * ctc_loss(output.intermediate, output.lengths, batch)
-
     def _tell(self, batch: Batch, loss: float, seconds: float, started: float) -> None:
         self.problems.update(batch.problems)
         if not self.process.is_main:
             return
         lr = self.optimizer.param_groups[1]["lr"]
-        self._history.write({"step": self.position.step, "epoch": batch.epoch, "loss": loss, "lr": lr})
-        audio_s = batch.mel.shape[0] * batch.mel.shape[1] / 100 * self.process.world
+        audio_s = float(batch.mel_lengths.sum()) / 100 * self.process.world
+        self._history.write(
+            {"step": self.position.step, "epoch": batch.epoch, "loss": loss, "lr": lr, "audio_s": round(audio_s, 2)}
+        )
         self.report(
             Progress(self.position.step, self._local_share(started), loss, lr, audio_s / seconds, len(self.problems))
         )
@@ -291,19 +283,6 @@ class Trainer:
                 self._mlflow.finish()
         self.process.barrier()
         return result
-
-
-def ctc_loss(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-    """Sum over utterances of the CTC loss (Graves et al. 2006) divided by the number of target tokens."""
-    losses = functional.ctc_loss(
-        log_probs.float().transpose(0, 1),
-        batch.targets.to(log_probs.device),
-        lengths,
-        batch.target_lengths.to(log_probs.device),
-        reduction="none",
-        zero_infinity=True,
-    )
-    return (losses / batch.target_lengths.to(losses).clamp(min=1)).sum()
 
 
 def _optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.AdamW:

@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr.corpus.manifest import AudioReader, read_manifest
 from asr.errors import TrainingError
+from asr.train import distributed
 from asr.train.batches import Augment, Item
 from asr.train.config import TrainConfig
+from asr.train.distil import Teacher
 from asr.train.loop import Progress, Trainer
+from asr.train.subset import mix
+from asr.train.validate import spread
+
+if TYPE_CHECKING:
+    from asr.augment import Augmenter
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A trainer, and what was left out of its data."""
+    """A trainer, what it learns from, and what was left out of its data."""
 
     trainer: Trainer
     problems: list[str]
+    train: list[Item]
+    augment: Augment | None
 
 
 def prepare(
@@ -30,18 +40,28 @@ def prepare(
         InputError: a manifest or configuration that cannot be used.
         TrainingError: no utterance is left.
     """
-    train, problems = read_items(config.data.train, config)
+    parts = [read_items((path,), config) for path in config.data.train]
+    train = mix([items for items, _ in parts], config.data.shares, config.data.train_hours, config.seed)
+    problems = [problem for _, part in parts for problem in part]
     dev, dev_problems = read_items(config.data.dev, config)
     problems += dev_problems
     for name, items in (("data.train", train), ("data.dev", dev)):
         if not items:
             raise TrainingError(f"{name}: no utterance is left of {len(problems)}; see {folder / 'problems.txt'}")
-    step = max(1, len(dev) // config.data.dev_utterances)
     augment, reserved = _augment(config)
     problems += [f"{name}: noise reserved for testing" for name in reserved]
-    trainer = Trainer(config, folder, train, dev[::step], augment=augment, report=report, mlflow_uri=mlflow_uri)
+    trainer = Trainer(
+        config,
+        folder,
+        train,
+        spread(dev, config.data.dev_utterances),
+        augment=augment,
+        teacher=_teacher(config),
+        report=report,
+        mlflow_uri=mlflow_uri,
+    )
     (folder / "problems.txt").write_text("".join(line + "\n" for line in problems), encoding="utf-8")
-    return Prepared(trainer, problems)
+    return Prepared(trainer, problems, train, augment)
 
 
 def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item], list[str]]:
@@ -67,13 +87,26 @@ def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item
     return items, problems
 
 
+def _teacher(config: TrainConfig) -> Teacher | None:
+    if config.distil is None:
+        return None
+    bfloat16 = config.precision == "bfloat16"
+    device = distributed.current().device
+    return Teacher(Path(config.distil.teacher), config.tokens, config.model.features, device, bfloat16=bfloat16)
+
+
 def _augment(config: TrainConfig) -> tuple[Augment | None, list[str]]:
     """The augmentation, and the noise files it leaves out because they are reserved for testing."""
     if not config.data.augment:
         return None, []
+    augmenter = augmenter_of(config.data.augment, config.seed, config.data.noise, config.data.rooms)
+    return augmenter.apply, augmenter.skipped_heldout
+
+
+def augmenter_of(path: str, seed: int, noise: str = "", rooms: str = "", snr_db: float | None = None) -> Augmenter:
+    """The augmentation of a YAML file, with its own SNR or a given one."""
     from asr.augment import AugmentConfig, Augmenter
     from asr.config import load_config
 
-    settings = load_config(AugmentConfig, config.data.augment)
-    augmenter = Augmenter(settings, config.seed, config.data.noise or None, config.data.rooms or None)
-    return augmenter.apply, augmenter.skipped_heldout
+    overrides = () if snr_db is None else (f"noise.snr_db={snr_db}",)
+    return Augmenter(load_config(AugmentConfig, path, overrides), seed, noise or None, rooms or None)

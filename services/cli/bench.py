@@ -21,6 +21,7 @@ SENTENCES = (
 
 
 def bench(
+    ctx: typer.Context,
     *,
     bundle: Annotated[
         str, typer.Option("--bundle", "-b", help="Folder, hash or alias; default: the shipped one.")
@@ -35,6 +36,8 @@ def bench(
 
     Example: dengar bench --rounds 5
     """
+    if ctx.invoked_subcommand is not None:
+        return
     import numpy as np
     import torch
 

@@ -1,0 +1,1 @@
+"""Experiments by the dozen: named trials and searches, resumable and parallel, and their table."""
