@@ -20,8 +20,8 @@ def ingest(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="How the corpus is laid out: table, librispeech, commonvoice, kaldi, digits, speechcommands, packed, "
-            "manifest; or a corpus of data/corpora (fsdd, ...); or a YAML file."
+            help="How the corpus is laid out: table, pairs, librispeech, commonvoice, kaldi, digits, speechcommands, "
+            "packed, manifest; or a corpus of data/corpora (fsdd, ...); or a YAML file."
         ),
     ],
     source: Annotated[Path, typer.Argument(help="The corpus: a folder, a tar or a manifest, as its recipe expects.")],

@@ -5,10 +5,11 @@ cannot understand. What is kept is decided by the same checks for all (`asr.corp
 """
 
 from asr.corpus.items import Recipe
-from asr.corpus.recipes import commonvoice, digits, kaldi, librispeech, packed, speechcommands, table
+from asr.corpus.recipes import commonvoice, digits, kaldi, librispeech, packed, pairs, speechcommands, table
 
 RECIPES: dict[str, Recipe] = {
     "table": table.RECIPE,
+    "pairs": pairs.RECIPE,
     "librispeech": librispeech.RECIPE,
     "commonvoice": commonvoice.RECIPE,
     "kaldi": kaldi.RECIPE,

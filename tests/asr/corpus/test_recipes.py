@@ -246,3 +246,29 @@ def test_a_missing_corpus_is_one_clear_error(tmp_path, recipe):
 def test_an_empty_folder_is_one_clear_error(tmp_path, recipe):
     with pytest.raises(InputError, match=str(tmp_path)):
         read(recipe, tmp_path)
+
+
+def test_pairs_of_recordings_and_text_files(tmp_path):
+    for name in ("anna/a.wav", "anna/deep/b.FLAC", "c.opus", "d.wav", "e.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"audio")
+    (tmp_path / "anna/a.txt").write_text("\ufeffHello,\n you\n", encoding="utf-8")
+    (tmp_path / "anna/deep/b.txt").write_text("two")
+    (tmp_path / "c.txt").write_text("three")
+    (tmp_path / "e.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "readme.txt").write_text("not a recording's")
+    items, problems = read("pairs", tmp_path)
+    assert [(item.audio.path, item.text, item.speaker, item.id) for item in items] == [
+        (tmp_path / "anna/a.wav", "Hello, you", "anna", "anna/a"),
+        (tmp_path / "anna/deep/b.FLAC", "two", "anna/deep", "anna/deep/b"),
+        (tmp_path / "c.opus", "three", "", "c"),
+    ]
+    assert [(problem.where, problem.reason[:17]) for problem in problems] == [
+        (str(tmp_path / "d.wav"), "has no text file "),
+        (str(tmp_path / "e.txt"), "cannot be read as"),
+    ]
+
+
+def test_pairs_without_recordings_say_what_was_expected(tmp_path):
+    with pytest.raises(InputError, match=r"holds no audio files; expected .*hello\.wav and hello\.txt"):
+        read("pairs", tmp_path)
