@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.cli import output
+from services.cli.listening import (
+    AudioMb,
+    Every,
+    Half,
+    Json,
+    Noise,
+    NoiseDir,
+    PacketMs,
+    Seed,
+    Snr,
+    Threads,
+    Vocabulary,
+    Whole,
+    audio_of,
+    listen,
+    make_folder,
+    read_names,
+    read_words,
+    run_config,
+)
 
 if TYPE_CHECKING:
-    from asr.evaluate import Evaluation, Results, RunConfig
+    from asr.evaluate import Results
+    from asr.evaluate.findings import Findings
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
-
-Whole = Annotated[bool, typer.Option("--whole", help="Decode whole files at once instead of streaming them.")]
-PacketMs = Annotated[int, typer.Option(help="Length of a packet when streaming, in milliseconds.")]
-Threads = Annotated[int, typer.Option(min=1, help="Processor threads of the acoustic model.")]
-Snr = Annotated[
-    str,
-    typer.Option(help="Conditions to hear every item in: dB of signal to noise, and 'clean'; as in clean,20,10,5,0."),
-]
-Noise = Annotated[str, typer.Option(help="Noise for --snr: cabin, babble or files (of --noise-dir, those for tests).")]
-NoiseDir = Annotated[str, typer.Option(help="Folder of noise files.")]
-Every = Annotated[int, typer.Option("--every", min=1, help="Hear one item of so many, from the first.")]
-Half = Annotated[
-    str, typer.Option("--half", help="Hear one half of each manifest: 'tune' or 'report'; no speaker is in both.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise and of the resampling.")]
-Vocabulary = Annotated[
-    Path | None, typer.Option(help="Known words, the first of each line; default: the language model's.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def evaluate(
@@ -59,7 +60,7 @@ def evaluate(
     every: Every = 1,
     vocabulary: Vocabulary = None,
     seed: Seed = 0,
-    audio_mb: Annotated[float, typer.Option(min=0, help="Sound to put into the report, worst utterances first.")] = 5.0,
+    audio_mb: AudioMb = 5.0,
     json_: Json = False,
 ) -> int:
     """Measures word, character and sentence error rates with intervals, per slice.
@@ -74,9 +75,9 @@ def evaluate(
     from asr.evaluate import evaluate as measure
 
     if out is not None:
-        _make_folder(out)
-    words = _read_words(vocabulary)
-    config = _run_config(
+        make_folder(out)
+    words = read_words(vocabulary)
+    config = run_config(
         snr,
         whole=whole,
         packet_ms=packet_ms,
@@ -91,11 +92,16 @@ def evaluate(
 
         results = Results.read(manifests[0])
     else:
-        results, known = _run(bundle, manifests, config, threads)
+        results, known = listen(bundle, manifests, config, threads)
         words = words or known
-    evaluation = measure(results, vocabulary=words, resampling=Resampling(seed=seed))
     if out is not None:
-        _write(out, results, evaluation, audio_mb)
+        from asr.evaluate.analyse import analyse
+
+        findings = analyse(results, vocabulary=words, names=read_names(None), resampling=Resampling(seed=seed))
+        evaluation = findings.evaluation
+        _write(out, results, findings, audio_mb)
+    else:
+        evaluation = measure(results, vocabulary=words, resampling=Resampling(seed=seed))
     if json_:
         output.emit_json(evaluation.summary())
     else:
@@ -140,8 +146,8 @@ def compare(
     from asr.evaluate import compare as measure
     from asr.evaluate.report import comparison_html
 
-    words = _read_words(vocabulary)
-    config = _run_config(
+    words = read_words(vocabulary)
+    config = run_config(
         snr,
         whole=whole,
         packet_ms=packet_ms,
@@ -152,7 +158,7 @@ def compare(
         seed=seed,
     )
     if out is not None:
-        _make_folder(out.parent)
+        make_folder(out.parent)
     sides: list[Results] = []
     failed = False
     for path in (a, b):
@@ -163,7 +169,7 @@ def compare(
             raise InputError(
                 f"{path}: is no results folder of `dengar evaluate -o`; to run it as a bundle add --manifest FILE"
             )
-        results, known = _run(path, manifest, config, threads)
+        results, known = listen(path, manifest, config, threads)
         words = words or known
         failed = failed or bool(results.left_out) or any(item.error is not None for item in results.items)
         sides.append(results)
@@ -190,78 +196,13 @@ def compare(
     return int(failed)
 
 
-def _run_config(snr: str, **values: bool | int | str | None) -> RunConfig:
-    from asr.config import make_config
-    from asr.errors import ConfigError
-    from asr.evaluate import RunConfig
-
-    try:
-        conditions = [None if part.strip() == "clean" else float(part) for part in snr.split(",")]
-    except ValueError:
-        raise ConfigError(f"--snr {snr}: write dB and 'clean' between commas, as in clean,20,10,5,0") from None
-    return make_config(RunConfig, {"snr_db": conditions, **values}, "evaluation")
-
-
-def _run(bundle: str, paths: Sequence[Path], config: RunConfig, threads: int) -> tuple[Results, frozenset[str] | None]:
-    """What the bundle heard, and the words that its language model knows."""
-    from asr.config import config_to_json
-    from asr.corpus.manifest import read_manifest
-    from asr.evaluate import Results, recognise
-    from asr.recognize import Recognizer
-
-    manifests = [read_manifest(path) for path in paths]
-    problems = tuple(problem for manifest in manifests for problem in manifest.problems)
-    for problem in problems[:10]:
-        output.warn(f"{problem.where}: {problem.reason}")
-    if len(problems) > 10:
-        output.warn(f"{len(problems) - 10} more lines could not be read")
-    recognizer = Recognizer.open(bundle or None, threads=threads)
-    total = len(config.snr_db) * sum(len(config.chosen(manifest)) for manifest in manifests)
-    with output.progress() as progress:
-        items = tuple(progress.track(recognise(recognizer, manifests, config), total, description="listening"))
-    settings = {
-        "bundle": bundle or "default",
-        "bundle_hash": recognizer.bundle_hash,
-        "mode": "whole files" if config.whole else f"streamed in {config.packet_ms} ms packets",
-        "threads": threads,
-        "manifests": [str(manifest.path) for manifest in manifests],
-        "run": config_to_json(config),
-    }
-    lm = recognizer.decoder.lm
-    return Results(items, problems, settings), frozenset(lm.words) if lm else None
-
-
-def _write(folder: Path, results: Results, evaluation: Evaluation, audio_mb: float) -> None:
-    from asr.config import make_config
-    from asr.evaluate import RunConfig
-    from asr.evaluate.report import evaluation_html
-    from asr.evaluate.run import audio_source
+def _write(folder: Path, results: Results, findings: Findings, audio_mb: float) -> None:
+    from asr.evaluate.report import report_html
 
     results.write(folder)
     (folder / EVALUATION_FILE).write_text(
-        json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8"
+        json.dumps(findings.evaluation.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8"
     )
-    config = make_config(RunConfig, dict(results.settings.get("run", {})), str(folder))
-    html = evaluation_html(results, evaluation, audio=audio_source(config), audio_budget_mb=audio_mb)
+    audio = audio_of([results], [0] * len(results.items), results)
+    html = report_html(findings, audio=audio, audio_budget_mb=audio_mb)
     (folder / REPORT_FILE).write_text(html, encoding="utf-8")
-
-
-def _make_folder(folder: Path) -> None:
-    from asr.errors import InputError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made a folder for the results ({error.strerror or error})") from error
-
-
-def _read_words(path: Path | None) -> frozenset[str] | None:
-    from asr.errors import InputError
-
-    if path is None:
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of words ({error})") from error
-    return frozenset(line.split()[0] for line in lines if line.strip())

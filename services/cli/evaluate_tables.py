@@ -28,7 +28,7 @@ Part = TypeVar("Part", SliceResult, SliceComparison)
 def show_evaluation(evaluation: Evaluation) -> None:
     """Prints rates, slices, the most frequent confusions and what was left out."""
     whole = evaluation.overall
-    table = _table("slice", "WER %", "interval", "CER %", "SER %", "utterances", "share %")
+    table = table_of("slice", "WER %", "interval", "CER %", "SER %", "utterances", "share %")
     _slice_row(table, "all", whole)
     for dimension, parts in _by_dimension(evaluation.slices).items():
         _heading(table, dimension)
@@ -45,7 +45,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     if evaluation.unknown_words:
         unknown = evaluation.unknown_words
         output.console.print(
-            f"unknown words: {unknown.missed} of {unknown.count} missed ({_percent(unknown.rate.value)} %)",
+            f"unknown words: {unknown.missed} of {unknown.count} missed ({percent(unknown.rate.value)} %)",
             highlight=False,
         )
     if evaluation.confusions:
@@ -53,14 +53,14 @@ def show_evaluation(evaluation: Evaluation) -> None:
             f"{_short(c.reference)} → {_short(c.hypothesis)} ({c.count})" for c in evaluation.confusions[:WORDS_SHOWN]
         ]
         output.console.print(f"most confused: {escape(', '.join(pairs))}", highlight=False)
-    _show_problems("failed", evaluation.failed)
-    _show_problems("left out", evaluation.left_out)
+    show_problems("failed", evaluation.failed)
+    show_problems("left out", evaluation.left_out)
 
 
 def show_comparison(comparison: Comparison, a: str, b: str) -> None:
     """Prints the difference overall, per slice and per word, and the utterances that changed most."""
     output.console.print(f"A: {escape(a)}\nB: {escape(b)}", highlight=False)
-    table = _table("slice", "A %", "B %", "B - A", "interval", "p", "fixed", "broken")
+    table = table_of("slice", "A %", "B %", "B - A", "interval", "p", "fixed", "broken")
     whole = comparison.overall
     _comparison_row(table, "all", whole, whole.test.p_value)
     for dimension, parts in _by_dimension(comparison.slices).items():
@@ -74,7 +74,7 @@ def show_comparison(comparison: Comparison, a: str, b: str) -> None:
         f"intervals over {whole.test.unit}s",
         highlight=False,
     )
-    words = _table("word", "spoken", "missed by A", "missed by B", "p")
+    words = table_of("word", "spoken", "missed by A", "missed by B", "p")
     for word in comparison.words[:WORDS_SHOWN]:
         words.add_row(escape(word.word), str(word.count), str(word.missed_a), str(word.missed_b), _p_value(word.p_holm))
     output.console.print(words)
@@ -86,7 +86,7 @@ def show_comparison(comparison: Comparison, a: str, b: str) -> None:
         output.console.print(
             f"{len(comparison.flips)} utterances changed; see them all with --json or -o report.html", highlight=False
         )
-    _show_problems("left out", comparison.left_out)
+    show_problems("left out", comparison.left_out)
 
 
 def _by_dimension(parts: Sequence[Part]) -> dict[str, list[Part]]:
@@ -103,7 +103,8 @@ def _badness(part: SliceResult | SliceComparison) -> float:
     return (part.wer.value or 0.0) if isinstance(part, SliceResult) else part.test.difference
 
 
-def _table(first: str, *others: str) -> Table:
+def table_of(first: str, *others: str) -> Table:
+    """An empty table: names to the left, numbers to the right."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
     for name in others:
@@ -119,12 +120,12 @@ def _heading(table: Table, text: str) -> None:
 def _slice_row(table: Table, name: str, part: SliceResult) -> None:
     table.add_row(
         escape(name),
-        _percent(part.wer.value),
-        _interval(part.wer),
-        _percent(part.cer.value),
-        _percent(part.ser.value),
+        percent(part.wer.value),
+        interval(part.wer),
+        percent(part.cer.value),
+        percent(part.ser.value),
         str(part.utterances),
-        _percent(part.error_share),
+        percent(part.error_share),
         style="dim" if part.units < MIN_UNITS else None,
     )
 
@@ -136,8 +137,8 @@ def _comparison_row(table: Table, name: str, part: SliceComparison, p_value: flo
         colour = "green" if test.difference < 0 else "red"
     table.add_row(
         escape(name),
-        _percent(part.wer_a),
-        _percent(part.wer_b),
+        percent(part.wer_a),
+        percent(part.wer_b),
         f"{100 * test.difference:+.1f}",
         "-" if test.low is None or test.high is None else f"{100 * test.low:+.1f} {100 * test.high:+.1f}",
         _p_value(p_value),
@@ -147,7 +148,8 @@ def _comparison_row(table: Table, name: str, part: SliceComparison, p_value: flo
     )
 
 
-def _show_problems(kind: str, problems: Sequence[Problem]) -> None:
+def show_problems(kind: str, problems: Sequence[Problem]) -> None:
+    """Warns of what is in no rate."""
     if problems:
         output.warn(f"{len(problems)} {kind}, in no rate; the first: {problems[0].where}: {problems[0].reason}")
 
@@ -156,12 +158,14 @@ def _short(word: str) -> str:
     return word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A fraction in percent."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _interval(rate: Rate) -> str:
-    return "-" if rate.low is None else f"{_percent(rate.low)} {_percent(rate.high)}"
+def interval(rate: Rate) -> str:
+    """A rate's interval in percent."""
+    return "-" if rate.low is None else f"{percent(rate.low)} {percent(rate.high)}"
 
 
 def _p_value(value: float | None) -> str:

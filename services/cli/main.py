@@ -17,6 +17,7 @@ from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
 from services.cli.ladder import ladder
+from services.cli.report import report
 from services.cli.serve import serve
 from services.cli.stream import stream
 from services.cli.synth import heldout_names, synth
@@ -44,6 +45,7 @@ app.command("transcribe")(transcribe)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("ladder")(ladder)
+app.command("report")(report)
 app.command("serve")(serve)
 app.command("stream")(stream)
 app.command("demo")(demo)
