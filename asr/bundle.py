@@ -6,9 +6,9 @@
     model.yaml           ModelConfig
     tokens.json          output symbols, the CTC blank first
     decoder.yaml         DecoderConfig: beam, language model weight, costs
-    model.int8.onnx      one streaming step, what is served
+    model.int8.onnx      one streaming step, what is served; its metadata say how it is quantised
     weights.safetensors  float16 weights, what fine-tuning starts from
-    lm.bin | lm.arpa...  n-gram language model, optional
+    lm.bin | lm.arpa...  n-gram language model, optional; its vocabulary is the lexicon
     README.md            the model card; written from measurements of the bundle, so it is no part of the hash
     NOTICE               whose data and weights it was made from
 """
@@ -71,6 +71,11 @@ class Bundle:
 
     def language_model(self) -> LanguageModel | None:
         return LanguageModel.load(self.lm_path) if self.lm_path else None
+
+    def lexicon(self) -> tuple[str, ...]:
+        """The words it knows, sorted: the language model's vocabulary. Others can be spelled. Empty without a model."""
+        lm = self.language_model()
+        return lm.words if lm else ()
 
     def engine(self, *, threads: int = 1) -> OnnxEngine:
         return OnnxEngine(self.path / ENGINE, threads=threads)
@@ -213,7 +218,12 @@ def build_bundle(
             "hash": digest,
             "dengar": __version__,
             "files": files,
-            "about": {"dev": saved.get("dev"), "steps": saved.get("steps"), **(about or {})},
+            "about": {
+                "dev": saved.get("dev"),
+                "steps": saved.get("steps"),
+                "minutes": None if saved.get("elapsed_s") is None else round(saved["elapsed_s"] / 60, 1),
+                **(about or {}),
+            },
         }
         (work / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         target = folder / digest[:12]

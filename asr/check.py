@@ -118,6 +118,7 @@ def check(
     features = bundle.model.features
     sides: tuple[list[ScoredUtterance], list[ScoredUtterance]] = ([], [])
     heard: list[_Heard] = []
+    failed: list[Problem] = []
     audio_s, total, largest, cells = 0.0, 0.0, 0.0, 0
     for manifest in manifests:
         reader = AudioReader(manifest.root)
@@ -125,8 +126,7 @@ def check(
             try:
                 samples = reader.read(utterance)
             except DengarError as error:
-                for side in sides:
-                    side.append(ScoredUtterance(utterance, error=str(error)))
+                failed.append(Problem(utterance.id or utterance.audio_filepath, str(error)))
                 continue
             mel = log_mel(samples, features)
             found = [posteriors_together(each, [mel], features)[0] for each in (reference, engine)]
@@ -165,7 +165,7 @@ def check(
         beside_changed=changed,
         beside_difference=apart,
         faults=tuple(_faults(relative, changed, apart, config)),
-        left_out=compared.left_out,
+        left_out=(*failed, *compared.left_out),
     )
 
 

@@ -105,24 +105,29 @@ class _Rows:
             ]
         (inner, *inner_scale), (recurrent, *recurrent_scale) = constants["input"], constants["recurrent"]
         width, size = weights[node.input[1]].shape[2], weights[node.input[2]].shape[2]
+        inside = {part: f"{name}.{part}" for part in ("x", "h", "c", "y", "hn", "cn")}  # (T, 1, width) and the like
+        one = {part: f"{value}.one" for part, value in inside.items()}  # without the axis of streams
         step = helper.make_node(
             "DynamicQuantizeLSTM",
-            ["x", inner, recurrent, bias, "", "h", "c", "", *inner_scale, *recurrent_scale],
-            ["y", "h.last", "c.last"],
+            [
+                *(inside["x"], inner, recurrent, bias, "", inside["h"], inside["c"], ""),
+                *(*inner_scale, *recurrent_scale),
+            ],
+            [inside["y"], inside["hn"], inside["cn"]],
             name=f"{name}.step",
             domain=_MICROSOFT,
             hidden_size=size,
         )
         one_stream = helper.make_graph(
             [
-                *(helper.make_node("Unsqueeze", [f"one.{part}", self._axis], [part]) for part in ("x", "h", "c")),
+                *(helper.make_node("Unsqueeze", [one[part], self._axis], [inside[part]]) for part in ("x", "h", "c")),
                 step,
-                helper.make_node("Squeeze", ["y", self._axes], ["one.y"]),
-                *(helper.make_node("Squeeze", [part, self._axis], [f"one.{part}"]) for part in ("h.last", "c.last")),
+                helper.make_node("Squeeze", [inside["y"], self._axes], [one["y"]]),
+                *(helper.make_node("Squeeze", [inside[part], self._axis], [one[part]]) for part in ("hn", "cn")),
             ],
             f"{name}.stream",
-            [_floats("one.x", None, width), _floats("one.h", 1, size), _floats("one.c", 1, size)],
-            [_floats("one.y", None, size), _floats("one.h.last", 1, size), _floats("one.c.last", 1, size)],
+            [_floats(one["x"], None, width), _floats(one["h"], 1, size), _floats(one["c"], 1, size)],
+            [_floats(one["y"], None, size), _floats(one["hn"], 1, size), _floats(one["cn"], 1, size)],
         )
         return [
             helper.make_node(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from services.cli import output
+from services.cli.bundle_card import card as write_card
+from services.cli.bundle_card import lexicon
 from services.cli.bundle_check import check
+from services.cli.bundle_tune import tune
 
 bundle_app = typer.Typer(help="Build and inspect bundles.", no_args_is_help=True)
 bundle_app.command("check")(check)
+bundle_app.command("tune")(tune)
+bundle_app.command("card")(write_card)
+bundle_app.command("lexicon")(lexicon)
 
 
 @bundle_app.command("build")
@@ -73,7 +79,9 @@ def show(
     from asr.config import config_to_json
 
     loaded = load_bundle(bundle or None)
-    geometry = loaded.engine().geometry
+    engine = loaded.engine()
+    geometry = engine.geometry
+    words = loaded.lexicon()
     row = {
         "path": str(loaded.path),
         "hash": loaded.hash,
@@ -82,7 +90,9 @@ def show(
         "tokens": len(loaded.tokens),
         "look_ahead_s": round(geometry.look_ahead_s, 4),
         "chunk_s": round(geometry.chunk_frames * geometry.frame_s, 4),
+        "engine": {**engine.arithmetic, "independent_streams": engine.independent_streams},
         "language_model": loaded.lm_path.name if loaded.lm_path else None,
+        "lexicon": {"words": len(words), "source": loaded.lm_path.name if loaded.lm_path else None},
         "size_mb": round(sum(file.stat().st_size for file in loaded.path.iterdir()) / 1e6, 1),
         "about": dict(loaded.about),
     }
@@ -90,54 +100,3 @@ def show(
         output.emit_json(row)
     else:
         output.console.print_json(data=row)
-
-
-@bundle_app.command("tune")
-def tune(
-    manifests: Annotated[list[Path], typer.Argument(help="Manifests to tune on.", metavar="MANIFEST...")],
-    bundle: Annotated[str, typer.Option("--bundle", "-b", help="Folder, hash or alias.")] = "",
-    every: Annotated[int, typer.Option(min=1, help="Use one utterance of so many, from the first.")] = 2,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the best settings there, as YAML.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print best settings and all trials as JSON.")] = False,
-) -> None:
-    """Tunes the weights of a bundle's language model on part of a manifest; report figures on the rest.
-
-    Example: dengar bundle tune dev.jsonl --every 2 -o decoder.yaml
-    """
-    from asr.bundle import load_bundle
-    from asr.config import config_to_json, config_to_yaml
-    from asr.corpus import AudioReader, read_manifest
-    from asr.errors import BundleError
-    from asr.evaluate.tune import Heard
-    from asr.evaluate.tune import tune as run
-    from asr.recognize import Recognizer
-
-    loaded = load_bundle(bundle or None)
-    recognizer = Recognizer(loaded)
-    lm = loaded.language_model()
-    if lm is None:
-        raise BundleError(f"{loaded.path}: has no language model to tune; build it with --lm")
-    heard: list[Heard] = []
-    with output.progress() as progress:
-        for path in manifests:
-            manifest = read_manifest(path)
-            reader = AudioReader(manifest.root)
-            chosen = progress.track(manifest.utterances[::every], description=path.name)
-            heard += [Heard(item.text, recognizer.posteriors(reader.read(item))) for item in chosen]
-    trials: list[dict[str, Any]] = []
-    with output.progress() as progress:
-        task = progress.add_task("tuning", total=None)
-
-        def report(trial: Any) -> None:
-            trials.append({**config_to_json(trial.config), "wer": round(trial.wer, 5)})
-            progress.update(task, advance=1, description=f"WER {trial.wer:.2%}")
-
-        best = run(heard, loaded.tokens, loaded.decoder, recognizer.geometry.frame_s, lm, report=report)
-    if out:
-        out.write_text(config_to_yaml(best.config), encoding="utf-8")
-    if json_:
-        output.emit_json(
-            {"wer": best.wer, "utterances": len(heard), "best": config_to_json(best.config), "trials": trials}
-        )
-    else:
-        output.console.print(f"WER {best.wer:.2%} on {len(heard)} utterances with\n{config_to_yaml(best.config)}")

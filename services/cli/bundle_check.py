@@ -75,11 +75,11 @@ def _show(name: str, found: BundleCheck, config: CheckConfig) -> None:
     neighbours = f"{config.neighbours} neighbours {config.louder_db:g} dB louder"
     changed = f"{found.beside_changed} of {found.beside} utterances have other words"
     lines = [
-        f"{name}: {found.utterances} utterances, {found.words} words; {found.arithmetic}",
+        f"{name}: {found.utterances} utterances, {found.words} words; activations {found.arithmetic['activations']}",
         f"WER float {found.wer_float:.2%}, served {found.wer_served:.2%}{relative}{interval}",
         f"{found.changed} utterances have other words than with float weights",
         f"posteriors differ by {found.mean_difference:.5f} on average, {found.max_difference:.3f} at most",
         f"beside {neighbours}: {changed}, posteriors differ by {found.beside_difference:.2g} at most",
     ]
     for line in lines:
-        output.console.print(line, highlight=False)
+        output.console.print(line, highlight=False, soft_wrap=True)
