@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
 from asr.decode.lm_build import estimate, write_arpa
+from asr.decode.spelling import spelling_model
 
 FRAME_S = 0.02
 TOKENS = Tokens(["<blank>", " ", "a", "b"])
@@ -57,10 +58,25 @@ def language_score(lm, text, config):
         if word == "</s>":
             total += config.lm_weight * log10 * math.log(10)
         elif oov:
-            total += config.word_bonus - config.unknown_cost
+            total += config.word_bonus - config.unknown_cost + spelling_score(lm, word, config)
+            surprise = (log10 - next(lm._model.full_scores(word, bos=False))[0]) * math.log(10)
+            total += config.unknown_context * surprise
         else:
             total += config.word_bonus + config.lm_weight * log10 * math.log(10)
     return total
+
+
+def spelling_score(lm, word, config):
+    """The letters' probabilities, from a table whose own test is elsewhere."""
+    alphabet = sorted("ab")
+    letters = np.array([alphabet.index(letter) for letter in "".join(lm.words)], np.int32)
+    table = spelling_model(letters, np.cumsum([0, *map(len, lm.words)]), 2)
+    history = [2, 2, 2]
+    total = 0.0
+    for letter in [*map(alphabet.index, word), 2]:
+        total += table[np.ravel_multi_index(history[-3:], (3, 3, 3)), letter]
+        history.append(letter)
+    return config.spelling_weight * total
 
 
 @given(seed=st.integers(0, 10_000), frames=st.integers(1, 5))
@@ -80,11 +96,15 @@ def test_equals_enumeration_without_lm(seed, frames):
     weight=st.floats(0, 2),
     bonus=st.floats(-2, 2),
     cost=st.floats(0, 10),
+    spelling=st.sampled_from([0.0, 0.4, 1.3]),
+    context=st.sampled_from([0.0, 0.7]),
 )
 @settings(derandomize=True, deadline=None, max_examples=25)
-def test_equals_enumeration_with_lm(lm, seed, frames, weight, bonus, cost):
+def test_equals_enumeration_with_lm(lm, seed, frames, weight, bonus, cost, spelling, context):
     log_probs = random_log_probs(seed, frames)
-    config = DecoderConfig(**WIDE, lm_weight=weight, word_bonus=bonus, unknown_cost=cost)
+    config = DecoderConfig(
+        **WIDE, lm_weight=weight, word_bonus=bonus, unknown_cost=cost, spelling_weight=spelling, unknown_context=context
+    )
     sums, _, _ = enumerate_alignments(log_probs)
     expected = {text: total + language_score(lm, text, config) for text, total in sums.items()}
     found = Decoder(TOKENS, config, FRAME_S, lm).decode(log_probs, nbest=10_000)
@@ -98,7 +118,7 @@ def test_equals_enumeration_with_lm(lm, seed, frames, weight, bonus, cost):
 def test_equals_enumeration_with_subwords(lm, seed, frames):
     """Several spellings of one text are added up."""
     log_probs = random_log_probs(seed, frames, SUBWORDS)
-    config = DecoderConfig(**WIDE, lm_weight=0.7, word_bonus=0.3, unknown_cost=2.0)
+    config = DecoderConfig(**WIDE, lm_weight=0.7, word_bonus=0.3, unknown_cost=2.0, spelling_weight=0.6)
     sums, _, _ = enumerate_alignments(log_probs, SUBWORDS)
     expected = {text: total + language_score(lm, text, config) for text, total in sums.items()}
     found = Decoder(SUBWORDS, config, FRAME_S, lm).decode(log_probs, nbest=10_000)
