@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
@@ -161,7 +161,7 @@ def model_card(
     lm = bundle.language_model()
     notice = bundle.path / "NOTICE"
     geometry = bundle.engine().geometry
-    return _template().render(
+    card: str = _template().render(
         bundle=bundle,
         title=bundle.about.get("run") or bundle.name,
         parameters=_parameters(bundle.path / WEIGHTS),
@@ -184,6 +184,7 @@ def model_card(
         notes=notes.strip(),
         notice=_sources(notice.read_text(encoding="utf-8")) if notice.is_file() else "",
     )
+    return card
 
 
 def _run_folder(path: Path) -> TrainingRun:
@@ -262,7 +263,7 @@ def _with_interval(rate: Any) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("asr", "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=False, keep_trailing_newline=True,

@@ -19,6 +19,9 @@ SENTENCES = (
     "how long does it take to drive to the airport",
 )
 
+TOGETHER = (8, 32)
+"""Streams that step as one batch."""
+
 
 def bench(
     ctx: typer.Context,
@@ -32,7 +35,8 @@ def bench(
     """Measure processor seconds per second of audio on one thread: features, acoustic model, decoding.
 
     The speech is made by espeak-ng or flite. The ratio says how many times cheaper the served int8 model is than the
-    same model in torch float32, both streaming one stream chunk by chunk in the same run.
+    same model in torch float32, both streaming one stream chunk by chunk in the same run; `rtf_model_int8_by_8` and
+    `by_32` are what a stream costs when so many step together.
 
     Example: dengar bench --rounds 5
     """
@@ -43,6 +47,7 @@ def bench(
 
     from asr.audio import SAMPLE_RATE_HZ
     from asr.bundle import load_bundle
+    from asr.check import posteriors_together
     from asr.features import log_mel
     from asr.model.acoustic import AcousticModel
     from asr.model.pretrained import load_weights
@@ -72,6 +77,16 @@ def bench(
     float32 = cost(reference.posteriors, recordings) - features
     decode = cost(served.decoder.decode, posteriors)
     whole = cost(served.transcribe, recordings)
+    mel = log_mel(recordings[0], loaded.model.features)
+    share = audio_s / (len(recordings[0]) / SAMPLE_RATE_HZ)  # `cost` divides by all recordings
+
+    def together(streams: int) -> float:
+        return (
+            share
+            / streams
+            * cost(lambda one: posteriors_together(served.engine, [one] * streams, loaded.model.features), [mel])
+        )
+
     difference = max(
         float(np.abs(np.exp(a) - np.exp(reference.posteriors(s))).mean())
         for a, s in zip(posteriors, recordings, strict=True)
@@ -82,6 +97,7 @@ def bench(
         "rtf": whole,
         "rtf_features": features,
         "rtf_model_int8": int8,
+        **{f"rtf_model_int8_by_{streams}": together(streams) for streams in TOGETHER},
         "rtf_model_torch": float32,
         "rtf_decode": decode,
         "torch_over_int8": float32 / int8,
