@@ -90,7 +90,9 @@ def surrogate(samples: Samples, rng: np.random.Generator) -> Samples:
     nonlinearity in time series: the method of surrogate data", Physica D 58, 1992).
     """
     spectrum = np.fft.rfft(samples)
-    spectrum *= np.exp(2j * np.pi * rng.random(len(spectrum)))
+    phases = rng.random(len(spectrum))
+    phases[[0, -1]] = 0.0  # the mean, and half the sampling rate, are real
+    spectrum *= np.exp(2j * np.pi * phases)
     return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
 
 

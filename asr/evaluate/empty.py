@@ -6,6 +6,7 @@ by noise, must stay empty. What counts is the words of final results.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
@@ -29,6 +30,9 @@ from asr.evaluate.statistics import Resampling, intervals
 
 HISS_DB = (-80.0, -60.0)
 """Levels of a quiet microphone's noise."""
+
+PIECE_S = 10.0
+"""A stream of noise files changes to another file after this time."""
 
 EXAMPLES = 5
 
@@ -114,7 +118,7 @@ def empty_sounds(config: EmptyConfig) -> list[EmptySound]:
         makers["noise files"] = _noise_files(config, length)
     makers["synthetic music"] = lambda number: events.music(generator(config.seed, "music", number), length)
     if config.music_dir:
-        makers["recorded music"] = _recordings(Path(config.music_dir), length)
+        makers["recorded music"] = _recordings(Path(config.music_dir), config.seed, length)
     return sounds + [
         EmptySound(name, level_db, _at_level(make, level_db))
         for name, make in makers.items()
@@ -170,20 +174,37 @@ def _cabin(config: EmptyConfig, length: int) -> Callable[[int], Samples]:
 
 
 def _noise_files(config: EmptyConfig, length: int) -> Callable[[int], Samples]:
+    """Pieces of files reserved for tests, drawn for each stream and put one after another."""
     files = NoiseFiles(config.noise_dir, NoiseConfig(probability=1.0, kinds={"files": 1.0}, heldout="only"))
-    return lambda number: _next_piece(files.load(number % len(files.paths)), number // len(files.paths), length)
+    piece = int(PIECE_S * SAMPLE_RATE_HZ)
+
+    def stream(number: int) -> Samples:
+        rng = generator(config.seed, "noise files", number)
+        pieces = [
+            _anywhere(files.load(int(rng.integers(len(files.paths)))), rng, min(piece, length - start))
+            for start in range(0, length, piece)
+        ]
+        return np.concatenate(pieces)
+
+    return stream
 
 
-def _recordings(folder: Path, length: int) -> Callable[[int], Samples]:
+def _recordings(folder: Path, seed: int, length: int) -> Callable[[int], Samples]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*AUDIO_SUFFIXES, ".g722"))
     if not paths:
         raise ConfigError(f"{folder}: holds no music ({', '.join(AUDIO_SUFFIXES)}, .g722)")
-    return lambda number: _next_piece(audio.load(paths[number % len(paths)]), number // len(paths), length)
+    load = functools.lru_cache(maxsize=8)(audio.load)
+
+    def stream(number: int) -> Samples:
+        rng = generator(seed, "recorded music", number)
+        return _anywhere(load(paths[int(rng.integers(len(paths)))]), rng, length)
+
+    return stream
 
 
-def _next_piece(recording: Samples, number: int, length: int) -> Samples:
-    """Piece `number` of a recording, which begins again at its end."""
-    return loops.cut(recording, number * length, length)
+def _anywhere(recording: Samples, rng: np.random.Generator, length: int) -> Samples:
+    """A piece that begins anywhere in a recording, which begins again at its end."""
+    return loops.cut(recording, int(rng.integers(len(recording))), length)
 
 
 def empty_markdown(models: dict[str, list[Invented]]) -> str:

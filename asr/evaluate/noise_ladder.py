@@ -164,9 +164,10 @@ def _left_out(heard: Mapping[Condition, Sequence[Results]], kept: set[Key]) -> t
         for results in group:
             found |= {problem.where: problem.reason for problem in results.left_out}
             for item in results.items:
-                if (item.manifest, item.item) not in names:
-                    reason = item.error or "has no transcript, or failed in another condition"
-                    found.setdefault(item.item, f"{condition}: {reason}" if item.error else reason)
+                if item.error is not None:
+                    found[item.item] = f"{condition}: {item.error}"
+                elif (item.manifest, item.item) not in names:
+                    found.setdefault(item.item, "has no transcript to compare with")
     return tuple(Problem(where, reason) for where, reason in found.items())
 
 

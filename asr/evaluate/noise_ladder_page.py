@@ -84,18 +84,18 @@ def spread(items: Sequence[ScoredUtterance], count: int, longest_s: float = 8.0)
 
 def page(
     ladder: NoiseLadder,
-    recordings: Mapping[str, Sequence[Heard]],
+    recordings: Sequence[tuple[str, Sequence[Heard]]],
     empty: Mapping[str, Sequence[Invented]] | None = None,
 ) -> str:
     """Renders the page.
 
     Args:
         ladder: what was measured.
-        recordings: reference text -> the recording in each condition.
+        recordings: reference text, and the recording in each condition.
         empty: model -> what it made up where nobody speaks.
     """
     shown = []
-    for reference, versions in recordings.items():
+    for reference, versions in recordings:
         rows = []
         for version in versions:
             pairs = [alignment.pairs for alignment in align([reference] * len(version.texts), list(version.texts))]

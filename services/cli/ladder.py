@@ -47,6 +47,7 @@ def ladder(
     empty: Annotated[
         float, typer.Option("--empty", min=0, help="Minutes of each sound without speech, at each level; 0: none.")
     ] = 0.0,
+    stream_s: Annotated[float, typer.Option(min=1, max=600, help="Length of a stream with --empty.")] = 30.0,
     music: Annotated[str, typer.Option("--music", help="Folder of recorded music for --empty.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> int:
@@ -69,7 +70,7 @@ def ladder(
     for problem in [problem for manifest in read for problem in manifest.problems][:10]:
         output.warn(f"{problem.where}: {problem.reason}")
     configs = {c: _run_config(c, noise_dir=noise_dir, every=every, seed=seed) for c in conditions} if read else {}
-    empties = _empty_config(empty, noise_dir, music, seed) if empty else None
+    empties = _empty_config(empty, stream_s, noise_dir, music, seed) if empty else None
     for config in configs.values():
         config.augmenters()  # what cannot be made is said before anything is heard
     models = _open(bundle or ["default"], threads, out)
@@ -144,13 +145,12 @@ def _run_config(condition: Condition, *, noise_dir: str, every: int, seed: int) 
     return make_config(RunConfig, values, "ladder")
 
 
-def _empty_config(minutes: float, noise_dir: str, music: str, seed: int) -> EmptyConfig:
+def _empty_config(minutes: float, stream_s: float, noise_dir: str, music: str, seed: int) -> EmptyConfig:
     from asr.config import make_config
     from asr.evaluate.empty import EmptyConfig
 
-    return make_config(
-        EmptyConfig, {"minutes": minutes, "noise_dir": noise_dir, "music_dir": music, "seed": seed}, "--empty"
-    )
+    values = {"minutes": minutes, "stream_s": stream_s, "noise_dir": noise_dir, "music_dir": music, "seed": seed}
+    return make_config(EmptyConfig, values, "--empty")
 
 
 def _hear(
@@ -249,7 +249,7 @@ def _write(
     if measured is not None:
         (out / "ladder.md").write_text(markdown(measured), "utf-8")
         (out / "ladder.svg").write_text(curve(measured), "utf-8")
-        recordings = dict(_recordings(heard, configs, listen))
+        recordings = list(_recordings(heard, configs, listen))
         (out / "ladder.html").write_text(page(measured, recordings, invented), "utf-8")
     return row
 
