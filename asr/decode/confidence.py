@@ -96,7 +96,7 @@ def fit_logistic(features: Floats, right: npt.NDArray[np.bool_], *, ridge: float
         if np.abs(step).max() < 1e-9:
             break
     slopes = weights[1:] / scale
-    return (float(weights[0] - slopes @ centre), *slopes.tolist())
+    return tuple(map(float, [weights[0] - slopes @ centre, *slopes]))
 
 
 def probabilities(features: Floats, weights: Sequence[float]) -> Floats:

@@ -46,4 +46,5 @@ def spelling_model(letters: Ints, offsets: Ints, alphabet: int, order: int = ORD
         shorter = np.tile(probability, (len(counts) // len(probability), 1))
         seen = np.maximum(counts.sum(axis=1, keepdims=True) + kinds, 1)
         probability = np.where(kinds > 0, (counts + kinds * shorter) / seen, shorter)
-    return np.log(probability).astype(np.float32)
+    logs: npt.NDArray[np.float32] = np.log(probability).astype(np.float32)
+    return logs

@@ -1,7 +1,7 @@
 """Two halves of a test set: weights are tuned on one and figures are reported on the other.
 
-No speaker is in both, and each corpus is cut in two nearly equal parts, so that a small one is not lost to one side
-by the luck of a hash.
+No speaker is in both, unless a corpus has only one. Each corpus is cut in two nearly equal parts, so that a small one
+is not lost to one side by the luck of a hash.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ Half = Literal["tune", "report"]
 def halves(utterances: Sequence[Utterance]) -> list[Half]:
     """The half of each utterance.
 
-    The units of a corpus - its speakers, and by themselves the utterances whose speaker is unknown - go one after the
-    other, largest first and equals in the order of a checksum, to the half with fewer utterances so far. The order
-    of the manifest plays no part.
+    The units of a corpus - its speakers if it has several, and by themselves utterances whose speaker is unknown - go
+    one after the other, largest first and equals in the order of a checksum, to the half with fewer utterances so
+    far. The order of the manifest plays no part.
 
     Args:
         utterances: all of one manifest; the halves of a part of it may differ from those of the whole.
     """
+    speakers: dict[str, set[str]] = {}
+    for utterance in utterances:
+        speakers.setdefault(utterance.corpus, set()).add(utterance.speaker)
     units: dict[tuple[str, str], list[int]] = {}
     for index, utterance in enumerate(utterances):
-        name = f"speaker {utterance.speaker}" if utterance.speaker else _name(utterance)
+        together = utterance.speaker and len(speakers[utterance.corpus]) > 1
+        name = f"speaker {utterance.speaker}" if together else _name(utterance)
         units.setdefault((utterance.corpus, name), []).append(index)
     sizes: dict[str, dict[Half, int]] = {}
     chosen: dict[int, Half] = {}

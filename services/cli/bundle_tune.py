@@ -69,6 +69,12 @@ def tune(
     )
     recognizer = Recognizer(loaded, decoder=DecoderConfig(kind="greedy"))
     tuning, left_out = _hear(recognizer, manifests, "tune", snr, every, work)
+    reporting, more = _hear(recognizer, manifests, "report", snr, every, work)
+    left_out += more
+    for problem in left_out[:10]:
+        output.warn(problem)
+    if len(left_out) > 10:
+        output.warn(f"{len(left_out) - 10} more items were left out; the JSON result lists them all")
     trials: list[dict[str, Any]] = []
     frame_s = recognizer.geometry.frame_s
     with (
@@ -87,12 +93,8 @@ def tune(
 
             best = find(listener, start, frames=frames, log=log, report=report).config
         best, tuned = _calibrate(listener, best)
-    reporting, more = _hear(recognizer, manifests, "report", snr, every, work)
     with Listener(reporting, loaded.tokens, frame_s, lm, processes=processes) as listener:
         figures = _figures(listener, start, best)
-    left_out += more
-    for problem in left_out[:10]:
-        output.warn(problem)
     result = {
         "bundle": loaded.hash[:12],
         "lm": str(lm),

@@ -27,8 +27,10 @@ def test_every_utterance_is_in_exactly_one_half_and_no_speaker_in_both(drawn) ->
     tune, report = take_half(items, "tune"), take_half(items, "report")
     assert Counter(tune) + Counter(report) == Counter(items)
     assert take_half(items, None) == items
+    elsewhere = {(item.corpus, item.speaker) for item in report}
     for item in tune:
-        assert not item.speaker or (item.corpus, item.speaker) not in {(r.corpus, r.speaker) for r in report}
+        alone = {other.speaker for other in items if other.corpus == item.corpus} == {item.speaker}
+        assert not item.speaker or alone or (item.corpus, item.speaker) not in elsewhere
 
 
 @given(drawn=rows, seed=st.integers(0, 100))
@@ -56,3 +58,8 @@ def test_utterances_of_unknown_speakers_are_spread_by_their_names() -> None:
     assert found.count("tune") == 100
     assert 30 < found[:100].count("tune") < 70  # neither by turns nor in one block
     assert sum(a == b for a, b in itertools.pairwise(found)) > 50
+
+
+def test_the_utterances_of_a_single_speaker_are_cut_in_two() -> None:
+    items = [Utterance(f"{index}.wav", 1.0, "a", speaker="anna") for index in range(9)]
+    assert Counter(halves(items)) == {"tune": 5, "report": 4}
