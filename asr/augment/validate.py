@@ -258,7 +258,7 @@ def _level_findings(
     return [
         Finding("level at 100 km/h", "dB(A)", mean[100.0], 58.0, 78.0, "autobild"),
         Finding("level at 130 km/h", "dB(A)", mean[130.0], 62.0, 83.0, "autobild"),
-        Finding("rise from 100 to 130 km/h", "dB(A)", mean[130.0] - mean[100.0], 3.0, 8.0, "autobild"),
+        Finding("rise from 100 to 130 km/h", "dB(A)", mean[130.0] - mean[100.0], 3.0, 7.0, "autobild"),
         Finding("road, rise per doubling of speed", "dB", doubling["road"], 9.0, 11.0, "traffic"),
         Finding("wind, rise per doubling of speed", "dB", doubling["wind"], 16.0, 18.5, "nvh"),
         Finding("wind over road at 65 km/h", "dB(A)", lead[65.0], None, 0.0, "pang"),
