@@ -39,10 +39,18 @@ def load_whisper_encoder(model: AcousticModel, path: Path) -> None:
     model.encoder.load_state_dict({name: found[name].to(value) for name, value in state.items()})
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, parts: tuple[str, ...] = ()) -> None:
     """Fills a model from a run folder, a bundle or a checkpoint file of the same shape.
 
     The intermediate layer may be missing on either side: it only helps training, and starts afresh.
+
+    Args:
+        model: to fill.
+        path: where its weights are.
+        parts: beginnings of the names of the weights to take; the others keep their values. Empty for all.
+
+    Raises:
+        ConfigError: no weights there, or of another shape.
     """
     if path.is_dir():
         candidates = [path / name for name in ("final.pt", "last.pt", "weights.safetensors") if (path / name).exists()]
@@ -51,9 +59,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
         path = candidates[0]
     weights = _read(path)
     try:
-        kept = {name: value for name, value in model.state_dict().items() if name.startswith(INTERMEDIATE)}
-        given = {name: value.float() for name, value in weights.items()}
-        if not kept:
+        own = model.state_dict()
+        given = {name: value.float() for name, value in weights.items() if not parts or name.startswith(parts)}
+        kept = {name: value for name, value in own.items() if name.startswith(INTERMEDIATE)}
+        if parts:
+            kept |= {name: value for name, value in own.items() if not name.startswith(parts)}
+        if INTERMEDIATE + "weight" not in own:
             given = {name: value for name, value in given.items() if not name.startswith(INTERMEDIATE)}
         model.load_state_dict({**kept, **given})
     except RuntimeError as error:

@@ -115,6 +115,7 @@ class TrainConfig:
         chunk_frames: attention chunks, one drawn per batch.
         random_start: share of utterances that start at a random position (``whisper``).
         init_from: run folder or bundle whose weights the model starts from, or empty.
+        init_parts: beginnings of the names of the weights taken from there, such as ``encoder.``; empty for all.
         intermediate_weight: share of the intermediate layer's CTC loss, where ``model.intermediate`` is set.
         consistency_weight: of consistency-regularised CTC (Yao et al. 2024; their weight is 0.2): two maskings of each
             utterance are to agree. A step costs twice as much. 0 for none.
@@ -138,6 +139,7 @@ class TrainConfig:
     chunk_frames: tuple[PositiveInt, ...] = ()
     random_start: float = 0.0
     init_from: str = ""
+    init_parts: tuple[str, ...] = ()
     intermediate_weight: float = Field(default=0.3, ge=0, lt=1)
     consistency_weight: NonNegativeFloat = 0.0
     distil: DistilConfig | None = None

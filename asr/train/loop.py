@@ -247,7 +247,7 @@ class Trainer:
         elif self.config.init_from:
             from asr.model.pretrained import load_weights
 
-            load_weights(self.model, Path(self.config.init_from))
+            load_weights(self.model, Path(self.config.init_from), self.config.init_parts)
         elif self.config.model.encoder.pretrained:
             from asr.model.pretrained import load_whisper_encoder
 
