@@ -76,7 +76,7 @@ def fit_logistic(features: Floats, right: npt.NDArray[np.bool_], *, ridge: float
     Returns:
         The bias and F weights; zeros if there is nothing to fit to.
     """
-    count, width = features.shape
+    count, width = len(features), int(features.shape[1])
     if not count:
         return (0.0,) * (width + 1)
     centre, scale = features.mean(axis=0), features.std(axis=0)

@@ -36,6 +36,8 @@ STEPS: dict[str, float] = {
     "spelling_weight": 0.25,
     "unknown_context": 0.25,
 }
+SPELLED = {"unknown_cost": 4.0, "spelling_weight": 0.5, "unknown_context": 0.25}
+"""Where the search begins if spelling has no weight yet and this is better: no single step leads from there to here."""
 TOLERANCE = 0.001
 """Settings whose objective is so near the best (0.1 % of words) count as equal; of these, the one that spells most
 unknown words right is taken."""
@@ -259,7 +261,7 @@ def tune(
 
     Args:
         listener: holds the utterances to tune on; report figures on others.
-        start: settings to begin with.
+        start: settings to begin with, or with `SPELLED`.
         frames: of the subset.
         log: of trials on the subset; those that it holds are not run again.
         report: told of every trial, and whether it was on all utterances.
@@ -281,6 +283,9 @@ def tune(
         return seen[name]
 
     best = attempt(start)
+    if not start.spelling_weight:
+        spelled = make_config(DecoderConfig, {**config_to_json(start), **SPELLED}, "tuning")
+        best = min(best, attempt(spelled), key=lambda trial: trial.objective)
     for scale in (1.0, 0.5):
         improved = True
         while improved:
