@@ -95,7 +95,7 @@ def test_everything_the_page_names_is_measured_and_written(walked):
     for name in ("mine", "default", "mine-car"):
         overall = json.loads((walked / f"results/{name}/evaluation.json").read_text())["overall"]
         assert overall["utterances"] == test
-        assert 0 < overall["wer"]["value"] < 1.2
+        assert 0 < overall["wer"]["value"] < 2
     mine = load_bundle(walked / "bundles" / (walked / "bundles/mine").read_text().strip())
     assert len((mine.path / "README.md").read_text()) > 500
 
