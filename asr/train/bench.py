@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,13 @@ class TrainBench:
         return self.operations_per_s * self.ours.padded_s / self.ours.wall_s / self.matrix_rate
 
 
-def bench(trainer: Trainer, train: Sequence[Item], seconds: float, augment: Any = None) -> TrainBench:
+def bench(
+    trainer: Trainer,
+    train: Sequence[Item],
+    seconds: float,
+    augment: Any = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> TrainBench:
     """Measures both loops and plain matrix products in turns, for about ``seconds`` each.
 
     In turns, so that whatever else the machine does hits all three alike.
@@ -92,11 +99,12 @@ def bench(trainer: Trainer, train: Sequence[Item], seconds: float, augment: Any 
         train: the trainer's utterances.
         seconds: for each loop.
         augment: the trainer's augmentation, for the plain loop.
+        clock: in seconds; `time.process_time` where other work shares the processor and all of training is one thread.
     """
     config, device = trainer.config, trainer.device
     loader = trainer.loader()
     plain = _Plain(config, train, device, augment)
-    products = Products(torch.bfloat16 if config.precision == "bfloat16" else torch.float32, device)
+    products = Products(torch.bfloat16 if config.precision == "bfloat16" else torch.float32, device, clock)
     for _ in range(WARM_UP_STEPS):
         trainer.step(next(loader), 0.5)
         plain.step()
@@ -109,9 +117,10 @@ def bench(trainer: Trainer, train: Sequence[Item], seconds: float, augment: Any 
     ours, theirs = Speed(), Speed()
     while (least := min(ours.wall_s, theirs.wall_s, products.wall_s)) < seconds:
         if ours.wall_s == least:
-            _timed(ours, trainer.model, lambda: next(loader), lambda batch: trainer.step(batch, 0.5), trainer.optimizer)
+            learn = partial(trainer.step, share=0.5)
+            _timed(ours, trainer.model, partial(next, loader), learn, trainer.optimizer, clock)
         elif theirs.wall_s == least:
-            _timed(theirs, plain.model, plain.next, plain.learn, plain.optimizer)
+            _timed(theirs, plain.model, plain.next, plain.learn, plain.optimizer, clock)
         else:
             products.run()
     return TrainBench(ours, theirs, products.rate, operations() / counted.padded_s)
@@ -125,7 +134,8 @@ class Products:
         wall_s: that they took.
     """
 
-    def __init__(self, kind: torch.dtype, device: torch.device) -> None:
+    def __init__(self, kind: torch.dtype, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self.operations, self.wall_s = 0.0, 0.0
         rates = {}
         for size in (512, 1024, 2048):
@@ -145,13 +155,13 @@ class Products:
 
     def run(self, seconds: float = 1.0) -> None:
         """Products for about ``seconds``."""
-        started, count = time.perf_counter(), 0
-        while count == 0 or time.perf_counter() - started < seconds:
+        started, count = self._clock(), 0
+        while count == 0 or self._clock() - started < seconds:
             torch.mm(self._a, self._b)
             _wait(self._a.device)
             count += 1
         self.operations += 2.0 * len(self._a) ** 3 * count
-        self.wall_s += time.perf_counter() - started
+        self.wall_s += self._clock() - started
 
 
 @contextmanager
@@ -159,7 +169,7 @@ def count_operations() -> Iterator[Callable[[], float]]:
     """Counts the operations of matrix products, convolutions and recurrent layers, forward and backward."""
 
     def layer(x: Any, input_weights: Any, hidden_weights: Any, *_: Any, **__: Any) -> int:
-        return 2 * x[0] * x[1] * (int(np.prod(input_weights)) + int(np.prod(hidden_weights)))
+        return int(2 * x[0] * x[1] * (np.prod(input_weights) + np.prod(hidden_weights)))
 
     def layer_backward(*shapes: Any, **__: Any) -> int:
         return 2 * layer(*shapes[:3])
@@ -221,6 +231,7 @@ def _timed(
     data: Callable[[], Batch],
     learn: Callable[[Batch], Any],
     optimizer: torch.optim.Optimizer,
+    clock: Callable[[], float],
 ) -> None:
     """One step, its time split by part: the marks are set by hooks on the encoder, the head and their gradients."""
     device = next(model.parameters()).device
@@ -228,7 +239,7 @@ def _timed(
 
     def mark(part: str) -> None:
         _wait(device)
-        marks.append((part, time.perf_counter()))
+        marks.append((part, clock()))
 
     def of_gradient(part: str) -> Callable[[Tensor], None]:
         return lambda _: mark(part)
@@ -236,11 +247,11 @@ def _timed(
     def after_encoder(_: nn.Module, __: Any, output: Tensor) -> None:
         mark("encoder")
         if output.requires_grad:
-            output.register_hook(of_gradient("head backward"))
+            output.register_hook(of_gradient("head backward"))  # type: ignore[no-untyped-call]
 
     def after_head(_: nn.Module, __: Any, output: tuple[Tensor, Any]) -> None:
         mark("head")
-        output[0].register_hook(of_gradient("loss"))
+        output[0].register_hook(of_gradient("loss"))  # type: ignore[no-untyped-call]
 
     hooks = [
         model.encoder.register_forward_pre_hook(lambda *_: mark("masks")),
@@ -248,7 +259,7 @@ def _timed(
         model.head.register_forward_hook(after_head),
         optimizer.register_step_pre_hook(lambda *_: mark("backward")),
     ]
-    started = time.perf_counter()
+    started = clock()
     batch = data()
     mark("data")
     learn(batch)

@@ -85,7 +85,7 @@ class Tuner:
     folder: Path
     jobs: int = 1
     report: Callable[[Status], None] = lambda _: None
-    finished: Callable[[list[Row]], None] = lambda _: None
+    finished: Callable[[list[Row]], object] = lambda _: None
     _running: list[_Running] = field(default_factory=list)
     _rows: dict[str, Row] = field(default_factory=dict)
 

@@ -15,9 +15,13 @@ import torch
 import yaml
 
 from asr import audio
+from asr.config import load_config
 from asr.corpus import Utterance, write_manifest
 from asr.errors import TrainingError
 from asr.train import checkpoint
+from asr.train.config import TrainConfig
+from asr.train.loop import Progress
+from asr.train.prepare import prepare
 from services.cli.main import main
 
 TONES_HZ = {"a": 400, "b": 900, "c": 1700}
@@ -112,6 +116,50 @@ def test_a_run_killed_halfway_gives_the_losses_of_an_uninterrupted_one(corpus: P
     assert losses(killed) == losses(tmp_path / "whole")
     final = [checkpoint.load(folder / checkpoint.FINAL)["model"] for folder in (killed, tmp_path / "whole")]
     assert all(torch.equal(final[0][name], final[1][name]) for name in final[0])
+
+
+def test_a_teacher_and_two_views_resume_to_the_same_losses(corpus: Path, tmp_path: Path) -> None:
+    """The student hears a teacher of half its frame rate; the run stops behind a checkpoint and goes on."""
+    teacher = write_config(corpus, tmp_path / "t.yaml", max_steps=4)
+    assert main(["train", str(teacher), "-o", str(tmp_path / "teacher"), "--mlflow", ""]) == 0
+    changes = {
+        "model": {
+            "encoder": {"width": 16, "stride": 6, "chunk_frames": 2},
+            "head": {"layers": 1, "width": 16, "look_ahead_frames": 1},
+        },
+        "distil": {"teacher": str(tmp_path / "teacher"), "weight": 0.5},
+        "consistency_weight": 0.2,
+    }
+    config = write_config(corpus, tmp_path / "c.yaml", **changes)
+    assert main(["train", str(config), "-o", str(tmp_path / "whole"), "--mlflow", ""]) == 0
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 6:
+            raise StopError
+
+    with pytest.raises(StopError):
+        prepare(load_config(TrainConfig, config), tmp_path / "stopped", report=stop).trainer.run()
+    assert len(losses(tmp_path / "stopped")) < len(losses(tmp_path / "whole"))
+    assert main(["train", str(config), "-o", str(tmp_path / "stopped"), "--mlflow", ""]) == 0
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
+def test_frozen_weights_stay_and_the_others_learn(corpus: Path, tmp_path: Path) -> None:
+    optimizer = {
+        "lr": 0.01,
+        "encoder_lr": 0.01,
+        "warmup_steps": 1,
+        "freeze": ["encoder.conv", "head.cells.0.weight_hh"],
+    }
+    config = write_config(corpus, tmp_path / "c.yaml", max_steps=3, evaluate_every=3, average=1, optimizer=optimizer)
+    trainer = prepare(load_config(TrainConfig, config), tmp_path / "run").trainer
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    same = {name for name, value in trainer.model.state_dict().items() if torch.equal(value, before[name])}
+    assert same == {"encoder.conv.weight", "encoder.conv.bias", "head.cells.0.weight_hh_l0"}
 
 
 def test_two_processes_learn_what_one_learns(corpus: Path, tmp_path: Path) -> None:
