@@ -36,6 +36,12 @@ PIECE_S = 10.0
 
 EXAMPLES = 5
 
+GROUPS = {
+    "all silence": ("silence", "hiss"),
+    "all noise": ("cabin", "noise files"),
+    "all music": ("synthetic music", "recorded music"),
+}
+
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class EmptyConfig:
@@ -215,9 +221,11 @@ def empty_markdown(models: dict[str, list[Invented]]) -> str:
         level = "–" if same[0].level_db is None else f"{same[0].level_db:g}"
         cells = [f"{s.words_per_hour.value or 0.0:.0f} ({s.streams_with_words} of {s.streams})" for s in same]
         rows.append([same[0].name, level, f"{same[0].audio_s / 60:.1f}", *cells])
-    total = [f"**{_total(found):.1f}**" for found in models.values()]
-    minutes = sum(sound.audio_s for sound in next(iter(models.values()))) / 60
-    rows.append(["all", "", f"{minutes:.1f}", *total])
+    for label, names in (*GROUPS.items(), ("everything", None)):
+        chosen = [[sound for sound in found if names is None or sound.name in names] for found in models.values()]
+        minutes = sum(sound.audio_s for sound in chosen[0]) / 60
+        if minutes:
+            rows.append([label, "", f"{minutes:.1f}", *(f"**{_total(found):.1f}**" for found in chosen)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 

@@ -85,7 +85,8 @@ def test_words_are_counted_per_hour():
     assert (quiet.words, quiet.words_per_hour.value, quiet.examples) == (0, 0.0, ())
     table = empty_markdown({"model": [loud, quiet]})
     assert "| bursts | -30 | 0.2 | 300 (1 of 3) |" in table
-    assert "**150.0**" in table
+    assert "| all silence |  | 0.2 | **0.0** |" in table
+    assert "| everything |  | 0.4 | **150.0** |" in table
 
 
 @pytest.mark.parametrize("wrong", [{"minutes": 0}, {"levels_db": []}, {"stream_s": 0.1}, {"colour": "pink"}])
