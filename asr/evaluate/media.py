@@ -18,6 +18,7 @@ from asr.features import log_mel
 OPUS_COMPRESSION = 0.95
 """libsndfile's scale from 0 to 1; about 19 kbit/s, at which speech and noise are still heard as they were."""
 MIN_SIZE, BYTES_PER_S = 1_500, 1_000
+"""Of silence: speech takes three or four times as much a second."""
 MAX_COLUMNS, BANDS, LEVELS = 800, 40, 16
 
 

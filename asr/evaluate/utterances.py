@@ -119,18 +119,21 @@ def within(utterances: UtteranceList, budget: int) -> UtteranceList:
 def with_media(utterances: UtteranceList, audio: AudioOf, budget: int) -> UtteranceList:
     """Adds sound and picture to the rows with most errors, as far as `budget` bytes reach.
 
-    A recording too long for what is left is passed over in favour of the next.
+    A recording too long for what is left is passed over in favour of shorter ones.
     """
     found = list(utterances.media)
+    longest_s = math.inf
     for index, row in enumerate(utterances.read):
         if not row.errors or budget < MIN_SIZE:
             break
-        if expected_size(row.duration_s) > budget or (samples := audio(row)) is None:
+        if row.duration_s > longest_s or expected_size(row.duration_s) > budget or (samples := audio(row)) is None:
             continue
         made = media(samples)
         if made.size <= budget:
             budget -= made.size
             found[index] = made
+        else:  # encoding costs time: nothing nearly as long is tried again
+            longest_s = 0.8 * row.duration_s
     return replace(utterances, media=tuple(found))
 
 

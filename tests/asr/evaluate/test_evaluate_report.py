@@ -180,6 +180,20 @@ def test_the_worst_utterances_have_sound_and_picture_within_the_budget():
     assert playable(report_html(findings(), audio=audio, audio_budget_mb=0.0)) == []
 
 
+def test_few_recordings_are_encoded_in_vain():
+    rng = np.random.default_rng(0)
+    asked = []
+
+    def audio(read):
+        asked.append(read)
+        return rng.uniform(-0.5, 0.5, 48_000).astype(np.float32)
+
+    long = replace(findings(), utterances=tuple(replace(row, duration_s=3.0) for row in findings().utterances))
+    page = report_html(long, audio=audio, audio_budget_mb=0.02)
+    assert sum(row.errors > 0 for row in long.utterances) > len(playable(page)) + 2
+    assert len(asked) == len(playable(page)) + 1
+
+
 def test_a_long_recording_leaves_room_for_shorter_ones():
     longest = max(findings().utterances, key=lambda row: row.errors)
     long = replace(findings(), utterances=(replace(longest, errors=9, duration_s=600.0), *findings().utterances))
