@@ -15,7 +15,7 @@ from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.fairness import fairness
 from asr.evaluate.findings import Findings, ReadUtterance, SliceFinding, Step
 from asr.evaluate.ladder import Level, ladder, split_by_noise
-from asr.evaluate.measure import Scored, evaluate, score, units_of
+from asr.evaluate.measure import Scored, measure, score, units_of
 from asr.evaluate.names import Names
 from asr.evaluate.reading import read_alignment
 from asr.evaluate.results import Results
@@ -50,7 +50,7 @@ def analyse(
     resampling = resampling or Resampling()
     vocabulary = frozenset(vocabulary) if vocabulary is not None else None
     scored = score(results)
-    evaluation = evaluate(results, vocabulary=vocabulary, resampling=resampling)
+    evaluation = measure(scored, results.settings, vocabulary=vocabulary, resampling=resampling)
     alignments = [read_alignment(i.utterance.text, i.hypothesis) for i in scored.items]
     quiet, noisy = split_by_noise(scored)
     levels = [

@@ -23,7 +23,7 @@ from asr.evaluate.statistics import Floats, Integers, Resampling, units
 NAMES: Mapping[RungKind, str] = {
     "reference": "reference",
     "train": "training error",
-    "train_dev": "held-out error, training distribution",
+    "train_dev": "held-out error",
     "dev": "test in quiet",
     "car": "test in the car",
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,8 +68,18 @@ def evaluate(
         vocabulary: known words, for the slices and rates of unknown ones.
         resampling: how intervals are drawn.
     """
+    return measure(score(results), results.settings, vocabulary=vocabulary, resampling=resampling)
+
+
+def measure(
+    scored: Scored,
+    settings: Mapping[str, Any],
+    *,
+    vocabulary: Collection[str] | None = None,
+    resampling: Resampling | None = None,
+) -> Evaluation:
+    """As `evaluate`, of items that are aligned already; `settings` say how the run was made."""
     resampling = resampling or Resampling()
-    scored = score(results)
     every = np.arange(len(scored.items))
     total = sum(alignment.words.errors for alignment in scored.alignments)
     utterances = [item.utterance for item in scored.items]
@@ -89,7 +100,7 @@ def evaluate(
         audio_s=audio_s,
         failed=scored.failed,
         left_out=scored.left_out,
-        settings={**results.settings, "resampling": asdict(resampling)},
+        settings={**settings, "resampling": asdict(resampling)},
     )
 
 

@@ -96,7 +96,7 @@ def calibration(scored: Scored, bins: tuple[CalibrationBin, ...], resampling: Re
         return Calibration((), 0, Rate(None, None, None), None, None)
     table = np.zeros((len(scored.items), CALIBRATION_BINS + 1))
     np.add.at(table, (item, confidence_bin(confidence)), right - confidence)
-    np.add.at(table, (item, -1), 1.0)
+    np.add.at(table[:, -1], item, 1.0)
     sums = sum_by_unit(table, units_of(scored.items)[0])
     low: float | None = None
     high: float | None = None

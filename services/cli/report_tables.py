@@ -113,7 +113,7 @@ def _fairness(findings: Findings) -> None:
 
 
 def _ladder(findings: Findings) -> None:
-    table = table_of("ladder", "WER %", "interval", "gap", "interval", "what it is")
+    table = table_of("ladder", "WER %", "interval", "gap", "what it is")
     gaps = {gap.upper: (index, gap) for index, gap in enumerate(findings.ladder.gaps)}
     for rung in findings.ladder.rungs:
         index, gap = gaps.get(rung.name, (None, None))
@@ -123,7 +123,6 @@ def _ladder(findings: Findings) -> None:
             "missing" if rung.wer is None else percent(rung.wer.value),
             "" if rung.wer is None else interval(rung.wer),
             "" if gap is None else f"{100 * (gap.difference.value or 0.0):+.1f}",
-            "" if gap is None else interval(gap.difference),
             "" if gap is None else " or ".join(gap.causes) + (", the largest" if largest else ""),
             style=_style(rung, largest=largest),
         )

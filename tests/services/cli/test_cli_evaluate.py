@@ -45,7 +45,7 @@ def evaluate(tiny_bundle, capsys):
 
 def playable(html):
     """The decoded sounds of a report."""
-    encoded = re.findall(r"data:audio/ogg;base64,([^\"]+)", html)
+    encoded = re.findall(r"\"(T2dnU[\w+/=]+)\"", html)  # base64 of Ogg's first bytes
     return {audio.decode(base64.b64decode(sound), "report").tobytes() for sound in encoded}
 
 
@@ -83,7 +83,6 @@ def test_a_results_folder_holds_all_and_is_reported_on_again_without_the_bundle(
     assert first["utterances"] == 8
     assert {part["value"] for part in first["slices"] if part["dimension"] == "snr"} == {"clean", "0 dB"}
     html = (tmp_path / "run" / "report.html").read_text()
-    assert html.count("<audio") == 8
     sounds = playable(html)
     assert len(sounds) == 8  # clean and noisy differ
     arguments = ["evaluate", str(tmp_path / "run"), "--json", "--vocabulary", str(vocabulary)]
