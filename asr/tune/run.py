@@ -151,11 +151,10 @@ class Tuner:
                 continue
             slot = min(set(range(self.jobs)) - {r.slot for r in self._running})
             threads = max(1, config.threads)
-            # Set before the interpreter starts: OpenMP and BLAS read it once.
-            os.environ["OMP_NUM_THREADS"] = str(threads)
             context = multiprocessing.get_context("spawn")
             process = context.Process(target=run_trial, args=(folder, self._cores(slot, threads)))
-            process.start()
+            with _omp_threads(threads):
+                process.start()
             self._running.append(_Running(trial, folder, process, slot, searched))
 
     def _cores(self, slot: int, threads: int) -> tuple[int, ...]:
@@ -208,6 +207,21 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise TrainingError(f"{folder}: another dengar tune is at work here; wait for it or end it") from error
         yield
+
+
+@contextmanager
+def _omp_threads(threads: int) -> Iterator[None]:
+    """For a process that starts meanwhile: OpenMP and BLAS read their number of threads once, as they are loaded."""
+    name = "OMP_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = str(threads)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _history(folder: Path) -> tuple[int, dict[int, dict[str, float]]]:
