@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -201,9 +202,15 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
-            yield f"{prefix}{key}", ", ".join(map(str, value))
+            yield f"{prefix}{key}", ", ".join(map(_place, value))
         else:
-            yield f"{prefix}{key}", str(value)
+            yield f"{prefix}{key}", _place(value)
+
+
+def _place(value: Any) -> str:
+    """A setting to print; of an absolute path only the end, since a page may leave the machine it was made on."""
+    path = PurePath(str(value))
+    return "/".join(path.parts[-2:]) if path.is_absolute() else str(value)
 
 
 def _render(template: str, **values: Any) -> str:
@@ -235,6 +242,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": _percent,
         "p": _p_value,
+        "place": _place,
         "p_sentence": lambda value: _p_value(value) if value is None or value < 0.001 else f"= {_p_value(value)}",
         "thousands": lambda value: f"{value:,}",
         "top": _top,

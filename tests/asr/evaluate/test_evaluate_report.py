@@ -266,6 +266,15 @@ def test_parts_that_say_nothing_are_not_there():
         assert absent not in page.text
 
 
+def test_folders_of_the_machine_stay_out_of_the_page():
+    settings = {"bundle": "/home/someone/bundles/best", "manifests": ["/home/someone/corpus/dev.jsonl", "test.jsonl"]}
+    run = Results((ScoredUtterance(Utterance("a.wav", 1.0, "call"), "tall"),), (), settings)
+    html = report_html(analyse(run, resampling=QUICK), comparison=compare(run, run, resampling=QUICK))
+    assert "someone" not in html
+    assert "corpus/dev.jsonl, test.jsonl" in html
+    assert "bundles/best" in html
+
+
 def test_a_run_in_which_all_failed_still_has_a_report():
     failed = analyse(Results((ScoredUtterance(Utterance("a.wav", 1.0, "call"), error="gone"),)), resampling=QUICK)
     page = Page(report_html(failed))
