@@ -27,6 +27,8 @@ from asr.train.tracking import History, Mlflow
 from asr.train.validate import Validation, validate
 
 MAX_BAD_STEPS = 20
+MIN_GAIN = 1e-4
+"""Share of the dev loss by which it must fall to count as better."""
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,8 @@ class Trainer:
     def _evaluate(self, loss: float, started: float, *, last: bool) -> None:
         position, config = self.position, self.config
         result = validate(self.model, self.dev, config, self.device)
-        gained = result.loss < position.best_loss
-        position.best_loss = min(position.best_loss, result.loss)
+        gained = result.loss < position.best_loss * (1 - MIN_GAIN)
+        position.best_loss = result.loss if gained else position.best_loss
         position.evaluations_without_gain = 0 if gained else position.evaluations_without_gain + 1
         position.finished = last or 0 < config.patience <= position.evaluations_without_gain
         position.elapsed_s = time.monotonic() - started
