@@ -109,7 +109,7 @@ def evaluate(
 
         show_evaluation(evaluation)
         if out is not None:
-            output.console.print(f"report: {out / REPORT_FILE}", highlight=False)
+            output.console.print(f"report: {out / REPORT_FILE}", highlight=False, soft_wrap=True)
     return 1 if evaluation.failed or results.left_out else 0
 
 
@@ -192,7 +192,7 @@ def compare(
 
         show_comparison(comparison, str(a), str(b))
         if out is not None:
-            output.console.print(f"report: {out}", highlight=False)
+            output.console.print(f"report: {out}", highlight=False, soft_wrap=True)
     return int(failed)
 
 

@@ -59,7 +59,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
 def show_comparison(comparison: Comparison, a: str, b: str) -> None:
     """Prints the difference overall, per slice and per word, and the utterances that changed most."""
-    output.console.print(f"A: {escape(a)}\nB: {escape(b)}", highlight=False)
+    output.console.print(f"A: {escape(a)}\nB: {escape(b)}", highlight=False, soft_wrap=True)
     table = table_of("slice", "A %", "B %", "B - A", "interval", "p", "fixed", "broken")
     whole = comparison.overall
     _comparison_row(table, "all", whole, whole.test.p_value)

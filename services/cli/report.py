@@ -146,7 +146,7 @@ def report(
 
             show_comparison(comparison, against, ", ".join(map(str, results)))
         if out is not None:
-            output.console.print(f"report: {out}", highlight=False)
+            output.console.print(f"report: {out}", highlight=False, soft_wrap=True)
         elif known is None:
             output.warn(
                 "the bundle's language model is not at hand: unknown words are not told apart; give --vocabulary"
