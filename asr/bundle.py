@@ -81,6 +81,10 @@ class Bundle:
         return OnnxEngine(self.path / ENGINE, threads=threads)
 
 
+BUILT = Path("work/bundles")
+"""Where `dengar bundle build` puts bundles unless told otherwise, below the folder it is called in."""
+
+
 def bundles_folder() -> Path:
     """The folder of the shipped bundles: ``$DENGAR_BUNDLES``, or ``bundles/`` beside the package."""
     return Path(os.environ.get("DENGAR_BUNDLES") or Path(__file__).resolve().parents[1] / "bundles")
@@ -89,21 +93,26 @@ def bundles_folder() -> Path:
 def find_bundle(name: str | Path | None = None) -> Path:
     """The folder of a bundle given by path, by (the beginning of) its hash, or by alias; None is the default.
 
+    A hash or alias is looked up among the shipped bundles, then in `BUILT`; a path may also be an alias's file.
+
     Raises:
         BundleError: there is no such bundle, or several.
     """
     name = str(name or DEFAULT_ALIAS)
-    if Path(name).is_dir():
-        return Path(name)
-    folder = bundles_folder()
-    alias = folder / name
-    if alias.is_file():
-        name = alias.read_text(encoding="utf-8").strip()
-    found = [path for path in folder.glob(f"{name}*") if path.is_dir()] if name and Path(name).name == name else []
-    if len(found) != 1:
-        what = "no bundle" if not found else f"{len(found)} bundles"
-        raise BundleError(f"{what} called {name!r} in {folder}; name a bundle's folder, or train one and build it")
-    return found[0]
+    path = Path(name)
+    if path.is_dir():
+        return path
+    folders = [bundles_folder(), BUILT] if path.name == name else [path.parent]
+    for folder in folders:
+        alias = folder / path.name
+        wanted = alias.read_text(encoding="utf-8").strip() if alias.is_file() else path.name
+        found = [entry for entry in folder.glob(f"{wanted}*") if entry.is_dir()] if wanted else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BundleError(f"{len(found)} bundles called {wanted!r} in {folder}; write more of the hash")
+    where = " and ".join(str(folder) for folder in folders)
+    raise BundleError(f"no bundle called {path.name!r} in {where}; name a bundle's folder, or train one and build it")
 
 
 def load_bundle(path: str | Path | None = None) -> Bundle:

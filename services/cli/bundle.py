@@ -63,7 +63,9 @@ def build(
     if json_:
         output.emit_json({"path": str(path), "hash": loaded.hash})
     else:
-        output.console.print(f"{path}  ({sum(f.stat().st_size for f in path.iterdir()) / 1e6:.1f} MB)", highlight=False)
+        output.console.print(
+            f"{path}  ({sum(f.stat().st_size for f in path.iterdir()) / 1e6:.1f} MB)", highlight=False, soft_wrap=True
+        )
 
 
 @bundle_app.command("show")

@@ -93,7 +93,7 @@ def ladder(
         for name in ("ladder.md", "empty.md"):
             if (out / name).exists() and (measured if name == "ladder.md" else invented):
                 output.console.print((out / name).read_text("utf-8"), highlight=False, markup=False, soft_wrap=True)
-        output.console.print(f"written: {out}", highlight=False)
+        output.console.print(f"written: {out}", highlight=False, soft_wrap=True)
     left_out = measured.left_out if measured else ()
     if left_out:
         output.warn(f"{len(left_out)} items do not count; the first: {left_out[0].where}: {left_out[0].reason}")

@@ -90,7 +90,9 @@ def heldout_names(
         left_out = dict(listed.left_out)
         output.emit_json({"names": len(listed.names), "held_out": len(lines), "left_out": left_out, "list": lines})
     elif out:
-        output.console.print(f"{out}: {len(lines)} of {len(listed.names)} names held out", highlight=False)
+        output.console.print(
+            f"{out}: {len(lines)} of {len(listed.names)} names held out", highlight=False, soft_wrap=True
+        )
     else:
         output.console.print("\n".join(lines), highlight=False, markup=False)
 
@@ -109,7 +111,9 @@ def _install(*, as_json: bool) -> None:
     if as_json:
         output.emit_json({"folder": str(folder), "fetched": fetched})
     else:
-        output.console.print(f"Kokoro {'is now' if fetched else 'was already'} in {folder}", highlight=False)
+        output.console.print(
+            f"Kokoro {'is now' if fetched else 'was already'} in {folder}", highlight=False, soft_wrap=True
+        )
 
 
 def _list(*, as_json: bool) -> None:
@@ -136,7 +140,7 @@ def _sentence(text: str, voice: str, out: Path, factors: tuple[float, float, flo
     if as_json:
         output.emit_json({"file": str(out), "duration_s": round(duration_s, 3), "voice": voice, "text": text})
     else:
-        output.console.print(f"{out}: {duration_s:.1f} s by {voice}", highlight=False)
+        output.console.print(f"{out}: {duration_s:.1f} s by {voice}", highlight=False, soft_wrap=True)
 
 
 def _changed(path: Path, *, engine: str | None, split: str | None, count: int | None, seed: int | None) -> SynthRecipe:

@@ -58,7 +58,7 @@ def tune(
         output.emit_json(table)
     else:
         output.console.print(to_markdown(table), highlight=False, markup=False, soft_wrap=True)
-        output.console.print(f"table: {folder / 'table.md'}", highlight=False)
+        output.console.print(f"table: {folder / 'table.md'}", highlight=False, soft_wrap=True)
     failed = [row for row in rows if row.failure and not row.failure.startswith("pruned")]
     for row in failed:
         output.warn(f"trial {row.name} failed: {row.failure}")

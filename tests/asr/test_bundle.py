@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.bundle import CARD, DESCRIPTION, ENGINE, find_bundle, load_bundle
+from asr.bundle import BUILT, CARD, DESCRIPTION, ENGINE, find_bundle, load_bundle
 from asr.decode import Tokens
 from asr.errors import BundleError
 
@@ -47,10 +47,26 @@ def test_another_format_names_the_version_that_reads_it(copy: Path) -> None:
 def test_bundles_are_found_by_alias_hash_and_path(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DENGAR_BUNDLES", str(copy.parent))
     (copy.parent / "default").write_text(copy.name + "\n")
-    for name in (None, "default", copy.name[:6], copy):
+    for name in (None, "default", copy.name[:6], copy, copy.parent / "default"):
         assert find_bundle(name) == copy
     with pytest.raises(BundleError, match="nobody"):
         find_bundle("nobody")
+
+
+def test_bundles_that_were_built_here_are_found_too(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DENGAR_BUNDLES", str(tmp_path / "shipped"))
+    built = tmp_path / BUILT / copy.name
+    built.parent.mkdir(parents=True)
+    copy.rename(built)
+    (built.parent / "mine").write_text(copy.name + "\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", copy.name[:6]):
+        assert find_bundle(name).resolve() == built.resolve()
+    (built.parent / (copy.name[:6] + "-other")).mkdir()
+    with pytest.raises(BundleError, match="2 bundles"):
+        find_bundle(copy.name[:6])
 
 
 def test_weights_are_kept_for_fine_tuning(tiny_bundle: Path) -> None:
