@@ -93,7 +93,8 @@ def bundles_folder() -> Path:
 def find_bundle(name: str | Path | None = None) -> Path:
     """The folder of a bundle given by path, by (the beginning of) its hash, or by alias; None is the default.
 
-    A hash or alias is looked up among the shipped bundles, then in `BUILT`; a path may also be an alias's file.
+    A hash or alias is looked up in ``$DENGAR_BUNDLES``, or else among the shipped bundles and then in `BUILT`; a path
+    may also be an alias's file.
 
     Raises:
         BundleError: there is no such bundle, or several.
@@ -102,7 +103,9 @@ def find_bundle(name: str | Path | None = None) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    folders = [bundles_folder(), BUILT] if path.name == name else [path.parent]
+    folders = [path.parent]
+    if path.name == name:
+        folders = [bundles_folder()] if os.environ.get("DENGAR_BUNDLES") else [bundles_folder(), BUILT]
     for folder in folders:
         alias = folder / path.name
         wanted = alias.read_text(encoding="utf-8").strip() if alias.is_file() else path.name

@@ -56,7 +56,7 @@ def test_bundles_are_found_by_alias_hash_and_path(copy: Path, monkeypatch: pytes
 def test_bundles_that_were_built_here_are_found_too(
     copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DENGAR_BUNDLES", str(tmp_path / "shipped"))
+    monkeypatch.delenv("DENGAR_BUNDLES", raising=False)
     built = tmp_path / BUILT / copy.name
     built.parent.mkdir(parents=True)
     copy.rename(built)
