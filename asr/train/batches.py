@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from asr.audio import Samples
+from asr.augment.wordless import Wordless
 from asr.corpus.manifest import AudioReader, Utterance
 from asr.errors import AudioError
 from asr.features import FeatureConfig, log_mel
@@ -116,10 +117,16 @@ Loaded = tuple[Tensor, Item, int, int] | tuple[str, None, int, int]
 class SpeechDataset(Dataset[Loaded]):
     """Decodes, augments and featurises one utterance; an unreadable file becomes its error message."""
 
-    def __init__(self, items: Sequence[Item], features: FeatureConfig, augment: Augment | None = None) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        features: FeatureConfig,
+        augment: Augment | None = None,
+        wordless: Wordless | None = None,
+    ) -> None:
         self.items = items
         self.features = features
-        self.augment = augment
+        self.augment, self.wordless = augment, wordless
 
     def __len__(self) -> int:
         return len(self.items)
@@ -131,8 +138,12 @@ class SpeechDataset(Dataset[Loaded]):
             samples = item.reader.read(item.utterance)
         except AudioError as error:
             return str(error), None, epoch, number
-        if self.augment is not None:
-            samples, _ = self.augment(samples, item.utterance.id or item.utterance.audio_filepath, epoch)
+        name = item.utterance.id or item.utterance.audio_filepath
+        empty = self.wordless.replacement(len(samples), name, epoch) if self.wordless else None
+        if empty is not None:
+            samples, item = empty, replace(item, utterance=replace(item.utterance, text=""), target=())
+        elif self.augment is not None:
+            samples, _ = self.augment(samples, name, epoch)
         return torch.from_numpy(log_mel(samples, self.features)), item, epoch, number
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from asr.augment.wordless import Wordless
 from asr.config import config_to_json, config_to_yaml, make_config
 from asr.errors import TrainingError
 from asr.model.acoustic import AcousticModel
@@ -67,6 +68,7 @@ class Trainer:
         train: utterances to learn from.
         dev: utterances that steer early stopping.
         augment: applied to training audio only.
+        wordless: replaces some of it by noise alone.
         teacher: whose posteriors the model learns too.
         report: told after each step.
         mlflow_uri: where to mirror the figures, or empty.
@@ -80,6 +82,7 @@ class Trainer:
         dev: list[Item],
         *,
         augment: Augment | None = None,
+        wordless: Wordless | None = None,
         teacher: Teacher | None = None,
         report: Callable[[Progress], None] = lambda _: None,
         mlflow_uri: str = "",
@@ -99,7 +102,7 @@ class Trainer:
         self.batches = EndlessBatches(
             durations, config.data.batch_s, config.seed, rank=self.process.rank, world=self.process.world
         )
-        self._dataset = SpeechDataset(train, config.model.features, augment)
+        self._dataset = SpeechDataset(train, config.model.features, augment, wordless)
         self._objective = Objective(config, self.device, teacher)
         self._wrapped: nn.Module = self.process.wrap(self.model)
         self._mlflow: Mlflow | None = None

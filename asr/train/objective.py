@@ -11,6 +11,9 @@ from asr.train.batches import Batch, spec_augment
 from asr.train.config import TrainConfig
 from asr.train.distil import Teacher
 
+EMPTY_TOKENS = 10
+"""How many tokens sound without words counts as: its loss is divided by them, as that of a short text would be."""
+
 
 class Objective:
     """The loss of one batch under a configuration.
@@ -52,7 +55,7 @@ class Objective:
         if output.intermediate is not None:
             share = config.intermediate_weight
             loss = (1 - share) * loss + share * ctc_loss(output.intermediate, output.lengths, batch) / len(views)
-        per_token = batch.target_lengths.to(self.device).clamp(min=1)
+        per_token = tokens(batch.target_lengths.to(self.device))
         if config.consistency_weight:
             apart = disagreement(output.log_probs[:n], output.log_probs[n:], lengths)
             loss = loss + config.consistency_weight * (apart / per_token).sum()
@@ -64,6 +67,11 @@ class Objective:
             per_token = per_token.repeat(len(views)) * len(views)
             loss = (1 - share) * loss + share * (apart / per_token).sum()
         return loss
+
+
+def tokens(target_lengths: Tensor) -> Tensor:
+    """By how many tokens each loss is divided."""
+    return torch.where(target_lengths > 0, target_lengths, EMPTY_TOKENS)
 
 
 def ctc_losses(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
@@ -84,7 +92,7 @@ def ctc_losses(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
         reduction="none",
         zero_infinity=True,
     )
-    return losses / target_lengths.to(losses).clamp(min=1)
+    return losses / tokens(target_lengths).to(losses)
 
 
 def ctc_loss(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:

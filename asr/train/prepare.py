@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.augment.wordless import Wordless
 from asr.corpus.manifest import AudioReader, read_manifest
-from asr.errors import TrainingError
+from asr.errors import ConfigError, TrainingError
 from asr.train import distributed
 from asr.train.batches import Augment, Item
 from asr.train.config import TrainConfig
@@ -48,20 +49,22 @@ def prepare(
     for name, items in (("data.train", train), ("data.dev", dev)):
         if not items:
             raise TrainingError(f"{name}: no utterance is left of {len(problems)}; see {folder / 'problems.txt'}")
-    augment, reserved = _augment(config)
+    augmenter = _augmenter(config)
+    reserved = augmenter.skipped_heldout if augmenter else []
     problems += [f"{name}: noise reserved for testing" for name in reserved]
     trainer = Trainer(
         config,
         folder,
         train,
         spread(dev, config.data.dev_utterances),
-        augment=augment,
+        augment=augmenter.apply if augmenter else None,
+        wordless=_wordless(config, augmenter),
         teacher=_teacher(config),
         report=report,
         mlflow_uri=mlflow_uri,
     )
     (folder / "problems.txt").write_text("".join(line + "\n" for line in problems), encoding="utf-8")
-    return Prepared(trainer, problems, train, augment)
+    return Prepared(trainer, problems, train, augmenter.apply if augmenter else None)
 
 
 def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item], list[str]]:
@@ -95,12 +98,17 @@ def _teacher(config: TrainConfig) -> Teacher | None:
     return Teacher(Path(config.distil.teacher), config.tokens, config.model.features, device, bfloat16=bfloat16)
 
 
-def _augment(config: TrainConfig) -> tuple[Augment | None, list[str]]:
-    """The augmentation, and the noise files it leaves out because they are reserved for testing."""
-    if not config.data.augment:
-        return None, []
-    augmenter = augmenter_of(config.data.augment, config.seed, config.data.noise, config.data.rooms)
-    return augmenter.apply, augmenter.skipped_heldout
+def _augmenter(config: TrainConfig) -> Augmenter | None:
+    data = config.data
+    return augmenter_of(data.augment, config.seed, data.noise, data.rooms) if data.augment else None
+
+
+def _wordless(config: TrainConfig, augmenter: Augmenter | None) -> Wordless | None:
+    if not config.data.wordless:
+        return None
+    if augmenter is None or not augmenter.config.noise.probability:
+        raise ConfigError("data.wordless: needs data.augment with noise, which is what is heard instead of words")
+    return Wordless(config.data.wordless, augmenter.noise, config.seed)
 
 
 def augmenter_of(path: str, seed: int, noise: str = "", rooms: str = "", snr_db: float | None = None) -> Augmenter:

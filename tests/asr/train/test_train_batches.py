@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr import audio
+from asr.augment import AugmentConfig, Augmenter
+from asr.augment.wordless import Wordless
 from asr.corpus import AudioReader, Utterance
 from asr.features import FeatureConfig
 from asr.train.batches import Batch, EndlessBatches, Item, SpeechDataset, collate, plan_batches, spec_augment
@@ -97,3 +99,17 @@ def test_unaugmented_audio_is_left_alone(tmp_path) -> None:
     silent, loud = dataset[0, 0, 0][0], dataset[0, 1, 0][0]
     assert float(silent.max()) == pytest.approx(-0.5)
     assert float(loud.max()) > 0
+
+
+def test_utterances_replaced_by_noise_have_no_text(tmp_path) -> None:
+    car = {"noise": {"probability": 1.0, "snr_db": 5, "kinds": {"cabin": 1.0}}, "cabin": {"clips": 1, "clip_s": 2}}
+    noise = Augmenter(AugmentConfig.from_dict(car), seed=1).noise
+    items = [item(tmp_path, f"{n}.wav", "ab") for n in range(40)]
+    dataset = SpeechDataset(items, FeatureConfig(), wordless=Wordless(0.5, noise, 1))
+    batch = collate([dataset[i, 0, 0] for i in range(40)], silence=-0.5, stride=2, n_mels=80)
+    empty = [i for i, text in enumerate(batch.texts) if not text]
+    assert 8 < len(empty) < 32
+    assert {batch.target_lengths[i].item() for i in empty} == {0}
+    assert set(batch.texts) == {"", "ab"}
+    assert [i.utterance.text for i in items] == ["ab"] * 40
+    assert not np.allclose(batch.mel[empty[0]], batch.mel[batch.texts.index("ab")])
