@@ -33,18 +33,81 @@ class StreamingRecognizeRequest(_message.Message):
     audio_content: bytes
     def __init__(self, streaming_config: _Optional[_Union[StreamingRecognitionConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
 
+class VoiceActivityTimeout(_message.Message):
+    __slots__ = ("speech_start_timeout", "speech_end_timeout", "max_length")
+    SPEECH_START_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_END_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    speech_start_timeout: _duration_pb2.Duration
+    speech_end_timeout: _duration_pb2.Duration
+    max_length: _duration_pb2.Duration
+    def __init__(self, speech_start_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., speech_end_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_length: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class StreamingRecognitionConfig(_message.Message):
-    __slots__ = ("config", "single_utterance", "interim_results")
+    __slots__ = ("config", "single_utterance", "interim_results", "enable_voice_activity_events", "voice_activity_timeout")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     SINGLE_UTTERANCE_FIELD_NUMBER: _ClassVar[int]
     INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_VOICE_ACTIVITY_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    VOICE_ACTIVITY_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     config: RecognitionConfig
     single_utterance: bool
     interim_results: bool
-    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., single_utterance: _Optional[bool] = ..., interim_results: _Optional[bool] = ...) -> None: ...
+    enable_voice_activity_events: bool
+    voice_activity_timeout: VoiceActivityTimeout
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., single_utterance: _Optional[bool] = ..., interim_results: _Optional[bool] = ..., enable_voice_activity_events: _Optional[bool] = ..., voice_activity_timeout: _Optional[_Union[VoiceActivityTimeout, _Mapping]] = ...) -> None: ...
+
+class SpeechContext(_message.Message):
+    __slots__ = ("phrases", "boost")
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    phrases: _containers.RepeatedScalarFieldContainer[str]
+    boost: float
+    def __init__(self, phrases: _Optional[_Iterable[str]] = ..., boost: _Optional[float] = ...) -> None: ...
+
+class Phrase(_message.Message):
+    __slots__ = ("value", "boost")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    boost: float
+    def __init__(self, value: _Optional[str] = ..., boost: _Optional[float] = ...) -> None: ...
+
+class PhraseSet(_message.Message):
+    __slots__ = ("name", "phrases", "boost")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    phrases: _containers.RepeatedCompositeFieldContainer[Phrase]
+    boost: float
+    def __init__(self, name: _Optional[str] = ..., phrases: _Optional[_Iterable[_Union[Phrase, _Mapping]]] = ..., boost: _Optional[float] = ...) -> None: ...
+
+class CustomClass(_message.Message):
+    __slots__ = ("name", "items")
+    class ClassItem(_message.Message):
+        __slots__ = ("value",)
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        value: str
+        def __init__(self, value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    items: _containers.RepeatedCompositeFieldContainer[CustomClass.ClassItem]
+    def __init__(self, name: _Optional[str] = ..., items: _Optional[_Iterable[_Union[CustomClass.ClassItem, _Mapping]]] = ...) -> None: ...
+
+class SpeechAdaptation(_message.Message):
+    __slots__ = ("phrase_sets", "phrase_set_references", "custom_classes")
+    PHRASE_SETS_FIELD_NUMBER: _ClassVar[int]
+    PHRASE_SET_REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    phrase_sets: _containers.RepeatedCompositeFieldContainer[PhraseSet]
+    phrase_set_references: _containers.RepeatedScalarFieldContainer[str]
+    custom_classes: _containers.RepeatedCompositeFieldContainer[CustomClass]
+    def __init__(self, phrase_sets: _Optional[_Iterable[_Union[PhraseSet, _Mapping]]] = ..., phrase_set_references: _Optional[_Iterable[str]] = ..., custom_classes: _Optional[_Iterable[_Union[CustomClass, _Mapping]]] = ...) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "audio_channel_count", "enable_word_time_offsets", "enable_word_confidence", "enable_written_form")
+    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "speech_contexts", "audio_channel_count", "enable_word_time_offsets", "enable_word_confidence", "adaptation", "enable_written_form")
     class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ENCODING_UNSPECIFIED: _ClassVar[RecognitionConfig.AudioEncoding]
@@ -65,19 +128,23 @@ class RecognitionConfig(_message.Message):
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
     MAX_ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
     ENABLE_WORD_TIME_OFFSETS_FIELD_NUMBER: _ClassVar[int]
     ENABLE_WORD_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    ADAPTATION_FIELD_NUMBER: _ClassVar[int]
     ENABLE_WRITTEN_FORM_FIELD_NUMBER: _ClassVar[int]
     encoding: RecognitionConfig.AudioEncoding
     sample_rate_hertz: int
     language_code: str
     max_alternatives: int
+    speech_contexts: _containers.RepeatedCompositeFieldContainer[SpeechContext]
     audio_channel_count: int
     enable_word_time_offsets: bool
     enable_word_confidence: bool
+    adaptation: SpeechAdaptation
     enable_written_form: bool
-    def __init__(self, encoding: _Optional[_Union[RecognitionConfig.AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_word_confidence: _Optional[bool] = ..., enable_written_form: _Optional[bool] = ...) -> None: ...
+    def __init__(self, encoding: _Optional[_Union[RecognitionConfig.AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_word_confidence: _Optional[bool] = ..., adaptation: _Optional[_Union[SpeechAdaptation, _Mapping]] = ..., enable_written_form: _Optional[bool] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
     __slots__ = ("results", "metadata")
@@ -101,8 +168,14 @@ class StreamingRecognizeResponse(_message.Message):
         __slots__ = ()
         SPEECH_EVENT_UNSPECIFIED: _ClassVar[StreamingRecognizeResponse.SpeechEventType]
         END_OF_SINGLE_UTTERANCE: _ClassVar[StreamingRecognizeResponse.SpeechEventType]
+        SPEECH_ACTIVITY_BEGIN: _ClassVar[StreamingRecognizeResponse.SpeechEventType]
+        SPEECH_ACTIVITY_END: _ClassVar[StreamingRecognizeResponse.SpeechEventType]
+        SPEECH_ACTIVITY_TIMEOUT: _ClassVar[StreamingRecognizeResponse.SpeechEventType]
     SPEECH_EVENT_UNSPECIFIED: StreamingRecognizeResponse.SpeechEventType
     END_OF_SINGLE_UTTERANCE: StreamingRecognizeResponse.SpeechEventType
+    SPEECH_ACTIVITY_BEGIN: StreamingRecognizeResponse.SpeechEventType
+    SPEECH_ACTIVITY_END: StreamingRecognizeResponse.SpeechEventType
+    SPEECH_ACTIVITY_TIMEOUT: StreamingRecognizeResponse.SpeechEventType
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     SPEECH_EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     SPEECH_EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -150,29 +223,90 @@ class WordInfo(_message.Message):
     def __init__(self, start_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class ResponseMetadata(_message.Message):
-    __slots__ = ("bundle_hash", "audio_duration")
+    __slots__ = ("bundle_hash", "audio_duration", "unused_phrases")
     BUNDLE_HASH_FIELD_NUMBER: _ClassVar[int]
     AUDIO_DURATION_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_PHRASES_FIELD_NUMBER: _ClassVar[int]
     bundle_hash: str
     audio_duration: _duration_pb2.Duration
-    def __init__(self, bundle_hash: _Optional[str] = ..., audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    unused_phrases: _containers.RepeatedCompositeFieldContainer[UnusedPhrase]
+    def __init__(self, bundle_hash: _Optional[str] = ..., audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unused_phrases: _Optional[_Iterable[_Union[UnusedPhrase, _Mapping]]] = ...) -> None: ...
+
+class UnusedPhrase(_message.Message):
+    __slots__ = ("phrase", "reason")
+    PHRASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    phrase: str
+    reason: str
+    def __init__(self, phrase: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class PutPhraseSetRequest(_message.Message):
+    __slots__ = ("phrase_set", "custom_classes")
+    PHRASE_SET_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    phrase_set: PhraseSet
+    custom_classes: _containers.RepeatedCompositeFieldContainer[CustomClass]
+    def __init__(self, phrase_set: _Optional[_Union[PhraseSet, _Mapping]] = ..., custom_classes: _Optional[_Iterable[_Union[CustomClass, _Mapping]]] = ...) -> None: ...
+
+class PutPhraseSetResponse(_message.Message):
+    __slots__ = ("unused_phrases",)
+    UNUSED_PHRASES_FIELD_NUMBER: _ClassVar[int]
+    unused_phrases: _containers.RepeatedCompositeFieldContainer[UnusedPhrase]
+    def __init__(self, unused_phrases: _Optional[_Iterable[_Union[UnusedPhrase, _Mapping]]] = ...) -> None: ...
+
+class GetPhraseSetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListPhraseSetsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPhraseSetsResponse(_message.Message):
+    __slots__ = ("phrase_sets",)
+    class Entry(_message.Message):
+        __slots__ = ("name", "phrases")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        PHRASES_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        phrases: int
+        def __init__(self, name: _Optional[str] = ..., phrases: _Optional[int] = ...) -> None: ...
+    PHRASE_SETS_FIELD_NUMBER: _ClassVar[int]
+    phrase_sets: _containers.RepeatedCompositeFieldContainer[ListPhraseSetsResponse.Entry]
+    def __init__(self, phrase_sets: _Optional[_Iterable[_Union[ListPhraseSetsResponse.Entry, _Mapping]]] = ...) -> None: ...
+
+class DeletePhraseSetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeletePhraseSetResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class GetInfoRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetInfoResponse(_message.Message):
-    __slots__ = ("version", "bundle_hash", "language_codes", "encodings", "max_audio_duration", "max_audio_content_bytes")
+    __slots__ = ("version", "bundle_hash", "language_codes", "encodings", "max_audio_duration", "max_audio_content_bytes", "max_phrases", "voice_activity_timeout")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_HASH_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_CODES_FIELD_NUMBER: _ClassVar[int]
     ENCODINGS_FIELD_NUMBER: _ClassVar[int]
     MAX_AUDIO_DURATION_FIELD_NUMBER: _ClassVar[int]
     MAX_AUDIO_CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PHRASES_FIELD_NUMBER: _ClassVar[int]
+    VOICE_ACTIVITY_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     version: str
     bundle_hash: str
     language_codes: _containers.RepeatedScalarFieldContainer[str]
     encodings: _containers.RepeatedScalarFieldContainer[RecognitionConfig.AudioEncoding]
     max_audio_duration: _duration_pb2.Duration
     max_audio_content_bytes: int
-    def __init__(self, version: _Optional[str] = ..., bundle_hash: _Optional[str] = ..., language_codes: _Optional[_Iterable[str]] = ..., encodings: _Optional[_Iterable[_Union[RecognitionConfig.AudioEncoding, str]]] = ..., max_audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_audio_content_bytes: _Optional[int] = ...) -> None: ...
+    max_phrases: int
+    voice_activity_timeout: VoiceActivityTimeout
+    def __init__(self, version: _Optional[str] = ..., bundle_hash: _Optional[str] = ..., language_codes: _Optional[_Iterable[str]] = ..., encodings: _Optional[_Iterable[_Union[RecognitionConfig.AudioEncoding, str]]] = ..., max_audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_audio_content_bytes: _Optional[int] = ..., max_phrases: _Optional[int] = ..., voice_activity_timeout: _Optional[_Union[VoiceActivityTimeout, _Mapping]] = ...) -> None: ...

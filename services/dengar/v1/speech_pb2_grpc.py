@@ -189,3 +189,208 @@ class Speech:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PhrasesStub:
+    """Keeps sets of phrases under names, so that a request need not carry them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.PutPhraseSet = channel.unary_unary(
+                '/dengar.v1.Phrases/PutPhraseSet',
+                request_serializer=dengar_dot_v1_dot_speech__pb2.PutPhraseSetRequest.SerializeToString,
+                response_deserializer=dengar_dot_v1_dot_speech__pb2.PutPhraseSetResponse.FromString,
+                _registered_method=True)
+        self.GetPhraseSet = channel.unary_unary(
+                '/dengar.v1.Phrases/GetPhraseSet',
+                request_serializer=dengar_dot_v1_dot_speech__pb2.GetPhraseSetRequest.SerializeToString,
+                response_deserializer=dengar_dot_v1_dot_speech__pb2.PhraseSet.FromString,
+                _registered_method=True)
+        self.ListPhraseSets = channel.unary_unary(
+                '/dengar.v1.Phrases/ListPhraseSets',
+                request_serializer=dengar_dot_v1_dot_speech__pb2.ListPhraseSetsRequest.SerializeToString,
+                response_deserializer=dengar_dot_v1_dot_speech__pb2.ListPhraseSetsResponse.FromString,
+                _registered_method=True)
+        self.DeletePhraseSet = channel.unary_unary(
+                '/dengar.v1.Phrases/DeletePhraseSet',
+                request_serializer=dengar_dot_v1_dot_speech__pb2.DeletePhraseSetRequest.SerializeToString,
+                response_deserializer=dengar_dot_v1_dot_speech__pb2.DeletePhraseSetResponse.FromString,
+                _registered_method=True)
+
+
+class PhrasesServicer:
+    """Keeps sets of phrases under names, so that a request need not carry them.
+    """
+
+    def PutPhraseSet(self, request, context):
+        """Stores a set, in place of one with the same name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPhraseSet(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPhraseSets(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePhraseSet(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PhrasesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'PutPhraseSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPhraseSet,
+                    request_deserializer=dengar_dot_v1_dot_speech__pb2.PutPhraseSetRequest.FromString,
+                    response_serializer=dengar_dot_v1_dot_speech__pb2.PutPhraseSetResponse.SerializeToString,
+            ),
+            'GetPhraseSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPhraseSet,
+                    request_deserializer=dengar_dot_v1_dot_speech__pb2.GetPhraseSetRequest.FromString,
+                    response_serializer=dengar_dot_v1_dot_speech__pb2.PhraseSet.SerializeToString,
+            ),
+            'ListPhraseSets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPhraseSets,
+                    request_deserializer=dengar_dot_v1_dot_speech__pb2.ListPhraseSetsRequest.FromString,
+                    response_serializer=dengar_dot_v1_dot_speech__pb2.ListPhraseSetsResponse.SerializeToString,
+            ),
+            'DeletePhraseSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePhraseSet,
+                    request_deserializer=dengar_dot_v1_dot_speech__pb2.DeletePhraseSetRequest.FromString,
+                    response_serializer=dengar_dot_v1_dot_speech__pb2.DeletePhraseSetResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'dengar.v1.Phrases', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('dengar.v1.Phrases', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Phrases:
+    """Keeps sets of phrases under names, so that a request need not carry them.
+    """
+
+    @staticmethod
+    def PutPhraseSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dengar.v1.Phrases/PutPhraseSet',
+            dengar_dot_v1_dot_speech__pb2.PutPhraseSetRequest.SerializeToString,
+            dengar_dot_v1_dot_speech__pb2.PutPhraseSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPhraseSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dengar.v1.Phrases/GetPhraseSet',
+            dengar_dot_v1_dot_speech__pb2.GetPhraseSetRequest.SerializeToString,
+            dengar_dot_v1_dot_speech__pb2.PhraseSet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPhraseSets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dengar.v1.Phrases/ListPhraseSets',
+            dengar_dot_v1_dot_speech__pb2.ListPhraseSetsRequest.SerializeToString,
+            dengar_dot_v1_dot_speech__pb2.ListPhraseSetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePhraseSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dengar.v1.Phrases/DeletePhraseSet',
+            dengar_dot_v1_dot_speech__pb2.DeletePhraseSetRequest.SerializeToString,
+            dengar_dot_v1_dot_speech__pb2.DeletePhraseSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

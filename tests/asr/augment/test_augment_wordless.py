@@ -14,7 +14,8 @@ NOISE = Augmenter(AugmentConfig.from_dict(CAR), seed=3).noise
 def test_replacements_have_the_length_and_a_level_in_the_range_and_come_from_the_names_alone(length, name, epoch):
     piece = Wordless(0.999, NOISE, 3).replacement(length, str(name), epoch)
     again = Wordless(0.999, NOISE, 3).replacement(length, str(name), epoch)
-    assert piece is not None and again is not None
+    assert piece is not None
+    assert again is not None
     assert piece.shape == (length,)
     assert piece.dtype == np.float32
     assert np.array_equal(piece, again)
