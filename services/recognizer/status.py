@@ -1,17 +1,18 @@
 """Errors as gRPC statuses: the one place where the two meet.
 
 A status carries the error's sentence and, as `google.rpc.ErrorInfo` in its details, the error's name, so that a
-program can tell apart what a person reads.
+program can tell apart what a person reads. Where waiting helps, `google.rpc.RetryInfo` says how long.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -34,8 +35,37 @@ class CallTimeoutError(DengarError):
     """A call that lasted too long."""
 
 
-class BusyError(DengarError):
+class RefusalError(DengarError):
+    """A call that is not admitted.
+
+    Attributes:
+        cause: one word for programs, audit and metrics, as `unknown_key` or `streams`.
+        retry_after_s: when to try again, or None where waiting does not help.
+    """
+
+    def __init__(self, message: str, cause: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.retry_after_s = retry_after_s
+
+
+class UnauthenticatedError(RefusalError):
+    """A call without a key, or with one that is not valid."""
+
+
+class ForbiddenError(RefusalError):
+    """A key that is valid, for other calls."""
+
+
+class QuotaError(RefusalError):
+    """The caller has used what it may."""
+
+
+class BusyError(RefusalError):
     """The server has as many calls as it takes on."""
+
+    def __init__(self, message: str, cause: str = "busy", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, cause, retry_after_s)
 
 
 class StoppingError(DengarError):
@@ -48,6 +78,9 @@ _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (InputError, grpc.StatusCode.INVALID_ARGUMENT),
     (IdleError, grpc.StatusCode.ABORTED),
     (CallTimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
+    (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
+    (QuotaError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (BusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StoppingError, grpc.StatusCode.UNAVAILABLE),
     (MissingDependencyError, grpc.StatusCode.UNIMPLEMENTED),
@@ -64,15 +97,28 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
         if isinstance(error, kind):
             return code, str(error)
     reference = uuid.uuid4().hex[:12]
-    log.error("internal error %s", reference, exc_info=error)
+    log.error("internal error %s", reference, exc_info=error, extra={"reference": reference})
     return grpc.StatusCode.INTERNAL, f"the server failed; its log has the cause under {reference}"
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
     """Ends the call with the status of `error`."""
     code, message = status_of(error)
-    info = any_pb2.Any()
-    info.Pack(error_details_pb2.ErrorInfo(reason=type(error).__name__, domain=DOMAIN))
-    status = rpc_status.to_status(status_pb2.Status(code=code.value[0], message=message, details=[info]))
+    status = rpc_status.to_status(status_pb2.Status(code=code.value[0], message=message, details=_details(error)))
     await context.abort(code, message, status.trailing_metadata)
     raise AssertionError("abort raises")
+
+
+def _details(error: Exception) -> list[any_pb2.Any]:
+    info = error_details_pb2.ErrorInfo(reason=type(error).__name__, domain=DOMAIN)
+    details: list[Any] = [info]
+    if isinstance(error, RefusalError):
+        info.metadata["cause"] = error.cause
+        if error.retry_after_s is not None:
+            delay = duration_pb2.Duration()
+            delay.FromMilliseconds(math.ceil(1000 * error.retry_after_s))
+            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for each, detail in zip(packed, details, strict=True):
+        each.Pack(detail)
+    return packed
