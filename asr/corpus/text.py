@@ -79,6 +79,8 @@ _ABBREVIATIONS = frozenset(
         "aug sep sept oct nov dec"
     )
 )
+_REWRITTEN = _ABBREVIATIONS | {"mrs", "mr", "ave", "blvd", "dr"}
+_BARE = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
 _PLAIN = re.compile(r"[A-Za-z' ,!?;:\"()\-]*\.*[\s\")']*")
 
 _UNITS = _words("one two three four five six seven eight nine")
@@ -117,6 +119,8 @@ def normalise(text: str) -> str:
         TextError: a character that cannot be spoken in English, or nothing to speak at all.
         MissingDependencyError: the text needs the grammar (it holds numbers or symbols) and it is not installed.
     """
+    if _BARE.fullmatch(text) and _REWRITTEN.isdisjoint((lowered := text.lower()).split()):
+        return lowered  # ten times faster, for lists of thousands of names
     folded = _fold(text)
     for pattern, spoken in _SPOKEN_FIRST:
         folded = pattern.sub(spoken, folded)
