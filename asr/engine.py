@@ -112,6 +112,11 @@ class MelWindows:
         self._received = 0
         self._stepped = 0
 
+    @property
+    def missing_frames(self) -> int:
+        """How many more mel frames complete the next window."""
+        return self._geometry.window - len(self._pending)
+
     def accept(self, mel: Mel) -> list[Mel]:
         """Takes frames of shape (t, n_mels); returns the windows, each (window, n_mels), that are complete."""
         self._received += len(mel)

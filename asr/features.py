@@ -58,7 +58,9 @@ def log_mel(samples: Samples, config: FeatureConfig | None = None) -> Mel:
     n_frames = -(-len(samples) // HOP)
     padded = np.zeros(n_frames * HOP + WINDOW - HOP, dtype=np.float32)
     padded[WINDOW // 2 : WINDOW // 2 + len(samples)] = samples
-    return _frames_to_mel(padded, config)
+    if not n_frames:
+        return np.zeros((0, config.n_mels), dtype=np.float32)
+    return windows_to_mel(np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP], config)
 
 
 class FeatureStream:
@@ -70,35 +72,51 @@ class FeatureStream:
         self._received = 0
         self._emitted = 0
 
+    @property
+    def missing_samples(self) -> int:
+        """How many more samples complete the next frame."""
+        return WINDOW - len(self._pending)
+
     def accept(self, samples: Samples) -> Mel:
         """Takes samples of shape (T,) and returns the frames that they complete, shape (t, n_mels)."""
-        self._received += len(samples)
-        self._pending = np.concatenate([self._pending, samples])
-        return self._emit()
+        return windows_to_mel(self.cut(samples), self._config)
 
     def finish(self) -> Mel:
         """Returns the last frames, whose windows reach beyond the end."""
-        missing = -(-self._received // HOP) - self._emitted
-        self._pending = np.pad(self._pending, (0, max(0, (missing - 1) * HOP + WINDOW - len(self._pending))))
-        return self._emit()[:missing]
+        return windows_to_mel(self.cut(np.zeros(0, np.float32), end=True), self._config)
 
-    def _emit(self) -> Mel:
+    def cut(self, samples: Samples, *, end: bool = False) -> Samples:
+        """The windows of the frames that samples of shape (T,) complete, shape (t, WINDOW), a view.
+
+        Args:
+            samples: the next ones.
+            end: the signal is over; the last windows are filled up with silence.
+        """
+        self._received += len(samples)
+        self._pending = np.concatenate([self._pending, samples]) if len(samples) else self._pending
+        if end:
+            missing = -(-self._received // HOP) - self._emitted
+            self._pending = np.pad(self._pending, (0, max(0, (missing - 1) * HOP + WINDOW - len(self._pending))))
         count = max(0, (len(self._pending) - WINDOW) // HOP + 1)
-        mel = _frames_to_mel(self._pending[: (count - 1) * HOP + WINDOW] if count else self._pending[:0], self._config)
+        if end:
+            count = min(count, missing)
+        if not count:
+            return np.zeros((0, WINDOW), np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(self._pending, WINDOW)[: count * HOP : HOP]
         self._pending = self._pending[count * HOP :]
         self._emitted += count
-        return mel
+        return windows
 
 
 @lru_cache(maxsize=4)
-def mel_filters(n_mels: int) -> npt.NDArray[np.float32]:
+def mel_filters(n_mels: int) -> npt.NDArray[np.float64]:
     """Slaney's mel filter bank (Auditory Toolbox, 1998), area-normalised: shape (WINDOW // 2 + 1, n_mels)."""
     edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(0.0), _hz_to_mel(SAMPLE_RATE_HZ / 2), n_mels + 2))
     bins_hz = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE_HZ)
     rising = (bins_hz[:, None] - edges_hz[:-2]) / np.diff(edges_hz)[:-1]
     falling = (edges_hz[2:] - bins_hz[:, None]) / np.diff(edges_hz)[1:]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return (triangles * 2.0 / (edges_hz[2:] - edges_hz[:-2])).astype(np.float32)
+    return np.asarray(triangles * 2.0 / (edges_hz[2:] - edges_hz[:-2]))
 
 
 _LINEAR_HZ_PER_MEL = 200.0 / 3
@@ -122,13 +140,16 @@ def _hann() -> npt.NDArray[np.float32]:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
-def _frames_to_mel(samples: Samples, config: FeatureConfig) -> Mel:
-    if len(samples) < WINDOW:
+def windows_to_mel(windows: Samples, config: FeatureConfig) -> Mel:
+    """Log-mel frames (t, n_mels) of windows (t, WINDOW), of one signal or of several.
+
+    The sums run in double precision, so that rounding hides how many frames are transformed together.
+    """
+    if not len(windows):
         return np.zeros((0, config.n_mels), dtype=np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows * _hann(), axis=-1)
-    power = spectrum.real**2 + spectrum.imag**2
-    mel = power.astype(np.float32) @ mel_filters(config.n_mels)
+    power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2
+    mel = power @ mel_filters(config.n_mels)
     scaled: Mel = _scale(np.log10(np.maximum(mel, 10.0**config.floor_log10))).astype(np.float32)
     return scaled
 

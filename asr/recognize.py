@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +15,10 @@ from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
 from asr.decode.types import LogProbs
 from asr.engine import Engine, Geometry, MelWindows
-from asr.features import FeatureStream, Mel
+from asr.features import HOP, FeatureStream, Mel, windows_to_mel
+
+MAX_BATCH = 16
+"""Streams that step together: beyond that a batch only delays its first stream, see `dengar bench`."""
 
 PACKET_S = 0.1
 """Packet in which `Recognizer.transcribe` streams a recording, like a phone."""
@@ -25,11 +30,34 @@ class Partial:
 
     Attributes:
         hypothesis: the best reading so far; its last word may be incomplete.
-        stability: share of its words that stood at the same place in the interim result one chunk earlier.
+        stability: share of its words that stood at the same place in the interim result before.
     """
 
     hypothesis: Hypothesis
     stability: float
+
+
+@dataclass(slots=True)
+class Costs:
+    """What recognition cost so far, in processor seconds of the calling thread.
+
+    Attributes:
+        features_s, model_s, decode_s: by stage.
+        batches: how many streams each step of the model served.
+    """
+
+    features_s: float = 0.0
+    model_s: float = 0.0
+    decode_s: float = 0.0
+    batches: list[int] = field(default_factory=list)
+
+
+class Heard(NamedTuple):
+    """What came in on a stream: the next samples, shape (T,), and whether they are its last."""
+
+    stream: RecognitionStream
+    samples: Samples
+    end: bool
 
 
 class Recognizer:
@@ -84,49 +112,116 @@ class Recognizer:
     def posteriors(self, samples: Samples) -> LogProbs:
         """The acoustic model's natural-log posteriors of a whole recording, shape (U, V), before any decoding."""
         stream = AcousticStream(self)
-        return np.concatenate([stream.accept(samples), stream.finish()])
+        found: list[LogProbs] = [np.zeros((0, len(self.bundle.tokens)), np.float32)]
+        self._hear([(stream, samples, True)], lambda _, log_probs: found.append(log_probs), Costs())
+        return np.concatenate(found)
+
+    def advance(self, heard: Sequence[Heard], costs: Costs | None = None) -> None:
+        """Recognises what came in on many streams of this recogniser together.
+
+        Features are transformed in one piece and the model takes a step for all streams that are ready, at most
+        `MAX_BATCH` at a time; what is heard in a stream is the same as alone (see `asr.model.quantise`).
+
+        Args:
+            heard: each stream at most once; not to be touched by another thread meanwhile.
+            costs: told what the stages cost.
+        """
+        streams = [stream for stream, _, _ in heard]
+        for stream, samples, end in heard:
+            stream.hears(samples, end=end)
+        acoustic = [(stream.acoustic, samples, end) for stream, samples, end in heard]
+        self._hear(acoustic, lambda place, log_probs: streams[place].decode(log_probs), costs or Costs())
+
+    def _hear(
+        self,
+        heard: Sequence[tuple[AcousticStream, Samples, bool]],
+        take: Callable[[int, LogProbs], None],
+        costs: Costs,
+    ) -> None:
+        """Calls `take` with the place in `heard` and the frames (t, V) for every step of every stream, in order."""
+        began = time.thread_time()
+        cuts = [stream.features.cut(samples, end=end) for stream, samples, end in heard]
+        ends = np.cumsum([len(cut) for cut in cuts])
+        mels = np.split(windows_to_mel(np.concatenate(cuts), self.bundle.model.features), ends[:-1])
+        waiting = {
+            place: windows
+            for place, ((stream, _, end), mel) in enumerate(zip(heard, mels, strict=True))
+            if (windows := stream.cut(mel, end=end))
+        }
+        costs.features_s += time.thread_time() - began
+        while waiting:
+            places = list(waiting)[:MAX_BATCH]
+            began = time.thread_time()
+            streams = [heard[place][0] for place in places]
+            log_probs = self._step(streams, [waiting[place].pop(0) for place in places])
+            costs.batches.append(len(places))
+            middle = time.thread_time()
+            for place, stream, chunk in zip(places, streams, log_probs, strict=True):
+                take(place, stream.real(chunk))
+                # Whoever has more to hear goes to the end of the line.
+                windows = waiting.pop(place)
+                if windows:
+                    waiting[place] = windows
+            costs.model_s += middle - began
+            costs.decode_s += time.thread_time() - middle
+
+    def _step(self, streams: Sequence[AcousticStream], windows: Sequence[Mel]) -> LogProbs:
+        """One step of the model for each stream, (N, C, V)."""
+        if len(streams) == 1:
+            log_probs, streams[0].state = self.engine.step(windows[0][None], streams[0].state)
+            return log_probs
+        together = {name: np.concatenate([stream.state[name] for stream in streams]) for name in streams[0].state}
+        log_probs, state = self.engine.step(np.stack(windows), together)
+        for row, stream in enumerate(streams):
+            stream.state = {name: value[row : row + 1] for name, value in state.items()}
+        return log_probs
 
 
 class AcousticStream:
-    """The first half of recognition: samples in, log-posteriors out, for one stream."""
+    """The first half of recognition, samples to log-posteriors, for one stream; `Recognizer` runs the model."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self._engine = recognizer.engine
-        self._n_tokens = len(recognizer.bundle.tokens)
         config = recognizer.bundle.model.features
-        self._features = FeatureStream(config)
-        self._windows = MelWindows(self._engine.geometry, config.silence, config.n_mels)
-        self._state = self._engine.initial_state(1)
+        self.features = FeatureStream(config)
+        self.state = recognizer.engine.initial_state(1)
+        self._windows = MelWindows(recognizer.engine.geometry, config.silence, config.n_mels)
         self._emitted = 0
+        self._finished = False
 
-    def accept(self, samples: Samples) -> LogProbs:
-        """Takes samples of shape (T,), any T; returns the frames that they complete, shape (t, V)."""
-        return self._advance(self._windows.accept(self._features.accept(samples)), finished=False)
+    @property
+    def missing_samples(self) -> int:
+        """How many more samples complete the model's next window."""
+        return (self._windows.missing_frames - 1) * HOP + self.features.missing_samples
 
-    def finish(self) -> LogProbs:
-        """The last frames; the stream is then used up."""
-        rest = self._windows.accept(self._features.finish())
-        return self._advance(rest + self._windows.finish(), finished=True)
+    def cut(self, mel: Mel, *, end: bool) -> list[Mel]:
+        """The model's windows that new mel frames (t, n_mels) complete, each (window, n_mels).
 
-    def _advance(self, windows: list[Mel], *, finished: bool) -> LogProbs:
-        parts = [np.zeros((0, self._n_tokens), dtype=np.float32)]
-        for window in windows:
-            log_probs, self._state = self._engine.step(window[None], self._state)
-            parts.append(log_probs[0, self._windows.real_frames(self._emitted, log_probs.shape[1], finished=finished)])
-            self._emitted += log_probs.shape[1]
-        return np.concatenate(parts)
+        Args:
+            mel: the next frames.
+            end: the signal is over, and the last windows are filled up with silence.
+        """
+        self._finished = end
+        windows = self._windows.accept(mel)
+        return windows + self._windows.finish() if end else windows
+
+    def real(self, log_probs: LogProbs) -> LogProbs:
+        """Of the next step's output (C, V) the frames that belong to the signal, (c, V)."""
+        kept = self._windows.real_frames(self._emitted, len(log_probs), finished=self._finished)
+        self._emitted += len(log_probs)
+        return log_probs[kept]
 
 
 class RecognitionStream:
     """One utterance on its way: samples in, hypotheses out. Not to be shared between threads."""
 
     def __init__(self, recognizer: Recognizer, nbest: int) -> None:
-        self._acoustic = AcousticStream(recognizer)
+        self.acoustic = AcousticStream(recognizer)
+        self._recognizer = recognizer
         self._decoder = recognizer.decoder.stream()
         self._nbest = nbest
         self._samples = 0
+        self._finished = False
         self._words: tuple[str, ...] = ()
-        self._stability = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -138,26 +233,37 @@ class RecognitionStream:
         """Seconds since the last spoken token, as far as the model has heard."""
         return self._decoder.trailing_silence_s
 
+    @property
+    def missing_samples(self) -> int:
+        """How many more samples let the model take its next step; fewer change nothing that can be seen."""
+        return self.acoustic.missing_samples
+
     def accept(self, samples: Samples) -> None:
         """Takes samples of shape (T,), any T, and recognises as far as they reach."""
-        self._samples += len(samples)
-        log_probs = self._acoustic.accept(samples)
-        if not len(log_probs):
-            return
-        self._decoder.accept(log_probs)
-        words = tuple(word.word for word in self._decoder.best().words)
-        kept = sum(a == b for a, b in zip(words, self._words, strict=False))
-        self._stability = kept / len(words) if words else 0.0
-        self._words = words
+        self._recognizer.advance([Heard(self, samples, False)])
 
     def partial(self) -> Partial:
         """The best reading so far."""
-        return Partial(self._decoder.best(), self._stability)
+        best = self._decoder.best()
+        words = tuple(word.word for word in best.words)
+        kept = sum(a == b for a, b in zip(words, self._words, strict=False))
+        self._words = words
+        return Partial(best, kept / len(words) if words else 0.0)
 
     def finish(self) -> list[Hypothesis]:
         """Recognises the rest and returns up to `nbest` hypotheses, best first; the stream is then used up."""
-        self._decoder.accept(self._acoustic.finish())
+        if not self._finished:
+            self._recognizer.advance([Heard(self, np.zeros(0, np.float32), True)])
         return self._decoder.finish(self._nbest)
+
+    def hears(self, samples: Samples, *, end: bool) -> None:
+        """Keeps account of what `Recognizer.advance` is about to recognise."""
+        self._samples += len(samples)
+        self._finished = end
+
+    def decode(self, log_probs: LogProbs) -> None:
+        """Takes the next posteriors (t, V) from `Recognizer.advance`."""
+        self._decoder.accept(log_probs)
 
 
 def packets(samples: Samples, packet_s: float = PACKET_S) -> Iterator[Samples]:
