@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from asr.decode import Decoder, DecoderConfig, Hypothesis
 from asr.decode.types import LogProbs
 from asr.engine import Engine, Geometry, MelWindows
 from asr.features import HOP, FeatureStream, Mel, windows_to_mel
+
+if TYPE_CHECKING:
+    from asr.decode.hints import Hints
 
 MAX_BATCH = 16
 """Streams that step together: beyond that a batch only delays its first stream, see `dengar bench`."""
@@ -92,19 +95,22 @@ class Recognizer:
     def geometry(self) -> Geometry:
         return self.engine.geometry
 
-    def stream(self, nbest: int = 1) -> RecognitionStream:
-        """A new stream."""
-        return RecognitionStream(self, nbest)
+    def stream(self, nbest: int = 1, hints: Hints | None = None) -> RecognitionStream:
+        """A new stream; `hints` are phrases that it expects, from ``decoder.hints``."""
+        return RecognitionStream(self, nbest, hints)
 
-    def transcribe(self, samples: Samples, *, whole: bool = False, nbest: int = 1) -> list[Hypothesis]:
+    def transcribe(
+        self, samples: Samples, *, whole: bool = False, nbest: int = 1, hints: Hints | None = None
+    ) -> list[Hypothesis]:
         """Recognises a recording of shape (T,); best first.
 
         Args:
             samples: mono float32 at 16 kHz.
             whole: hand over everything at once, instead of in packets as a stream would.
             nbest: largest number of hypotheses.
+            hints: phrases that are expected, from ``decoder.hints``.
         """
-        stream = self.stream(nbest)
+        stream = self.stream(nbest, hints)
         for packet in [samples] if whole else packets(samples):
             stream.accept(packet)
         return stream.finish()
@@ -214,10 +220,10 @@ class AcousticStream:
 class RecognitionStream:
     """One utterance on its way: samples in, hypotheses out. Not to be shared between threads."""
 
-    def __init__(self, recognizer: Recognizer, nbest: int) -> None:
+    def __init__(self, recognizer: Recognizer, nbest: int, hints: Hints | None = None) -> None:
         self.acoustic = AcousticStream(recognizer)
         self._recognizer = recognizer
-        self._decoder = recognizer.decoder.stream()
+        self._decoder = recognizer.decoder.stream(hints)
         self._nbest = nbest
         self._samples = 0
         self._finished = False

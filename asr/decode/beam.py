@@ -6,6 +6,10 @@ become of it: the highest unigram score of the known words that begin so, or the
 letters spelled so far (look-ahead, Ortmanns et al. 1996). That changes no final score; it keeps the beam for readings
 that can win: on a half-trained model's posteriors a beam of 16 made 59.7 % word errors with it and 62.6 % with the
 cost alone.
+
+Phrase hints (`asr.decode.hints`) are ranked in the same way: by the part of a phrase's worth that has been followed,
+and an open word that a hint may complete by what it scores within the phrase. What a text gains in the end are its
+complete phrases only.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from __future__ import annotations
 import kenlm
 import numpy as np
 
-from asr.decode import search
+from asr.decode import prefixes, search
 from asr.decode.config import DecoderConfig
+from asr.decode.hints import Hints, Pricing
 from asr.decode.lm import LanguageModel
 from asr.decode.spelling import spelling_model
 from asr.decode.trie import NO_WORD, best_below, build_trie
@@ -46,38 +51,55 @@ class BeamModel:
         if lm:
             context = lm.empty()
             ahead_off = config.word_bonus - config.unknown_cost
-            scores = (
-                np.array([config.lm_weight * lm.score(context, word)[0] for word in self.words]) + config.word_bonus
-            )
+            alone = np.array([config.lm_weight * lm.score(context, word)[0] for word in self.words])
+            scores = alone + config.word_bonus
+            self._alone = dict(zip(self.words, alone.tolist(), strict=True))
             self.unknown_log_prob = lm.score(context, "<unk>")[0]
             ahead = best_below(trie, self.trie_words, scores)
         if lm and config.spelling_weight:
             spelling = np.float32(config.spelling_weight) * spelling_model(letters, offsets, len(alphabet))
         else:
             spelling = np.zeros((1, len(alphabet) + 1), np.float32)
-        self.symbols = search.Symbols(
+        self.symbols = prefixes.Symbols(
             np.array(tokens.begins_word), pieces, piece_ends, trie, ahead, ahead_off, spelling
         )
+        self._alphabet = alphabet
+        self.pricing = Pricing(
+            config.hint_boost, config.hint_word_cost, config.word_bonus, self.word_score if lm else None
+        )
+
+    def word_score(self, word: str) -> float:
+        """What a word scores without context and without the bonus; an unknown one as it is spelled."""
+        if (known := self._alone.get(word)) is not None:
+            return known
+        contexts, base = self.symbols.spelling.shape
+        letters, spelled = contexts - 1, 0.0
+        for letter in map(self._alphabet.__getitem__, word):
+            spelled += float(self.symbols.spelling[letters, letter])
+            letters = (letters * base + letter) % contexts
+        return spelled + float(self.symbols.spelling[letters, -1]) - self.config.unknown_cost
 
 
 class BeamSearch:
     """The search state of one stream."""
 
-    def __init__(self, model: BeamModel, frame_s: float) -> None:
-        self._model, self._frame_s = model, frame_s
+    def __init__(self, model: BeamModel, frame_s: float, hints: Hints | None = None) -> None:
+        self._model, self._frame_s, self._hints = model, frame_s, hints
         width = model.config.beam_width
-        self._nodes = np.zeros(0, search.NODE)
-        self._records = np.zeros(0, search.RECORD)
+        self._nodes = np.zeros(0, prefixes.NODE)
+        self._records = np.zeros(0, prefixes.RECORD)
         self._slot = np.zeros(0, np.int64)
-        self._beam = np.zeros(width, search.BEAM)
+        self._places = np.zeros(0, np.int32)
+        self._granted = np.zeros(0)
+        self._beam = np.zeros(width, prefixes.BEAM)
         self._wanted = np.zeros(width, np.int64)
         self._sizes = np.array([1, 1, 0, 0], np.int64)
         self._frames = 0
         self._states: list[kenlm.State] = [model.lm.start()] if model.lm else []
         self._reserve(1)
-        root = self._nodes[search.ROOT]
+        root = self._nodes[prefixes.ROOT]
         root["parent"] = root["token"] = root["child"] = root["sibling"] = -1
-        root["after"] = search.UNSCORED
+        root["after"] = prefixes.UNSCORED
         root["letters"] = len(model.symbols.spelling) - 1
         only = self._beam[0]
         only["record_b"] = only["record_n"] = only["last_b"] = only["last_n"] = -1
@@ -99,8 +121,10 @@ class BeamSearch:
             cell = self._beam[index]
             node = self._nodes[cell["node"]]
             total = float(np.logaddexp(cell["blank"], cell["symbol"]) + node["lm"])  # without what lies ahead
+            if self._hints:
+                total += float(self._granted[cell["node"]] + self._hints.graph.close[self._places[cell["node"]]])
             if self._model.lm:
-                if node["open"] and node["after"] == search.UNSCORED:
+                if node["open"] and node["after"] == prefixes.UNSCORED:
                     self._score_word(int(cell["node"]))
                 state = node["after"] if node["open"] else node["state"]
                 total += float(node["gain"]) + self._model.config.lm_weight * self._model.lm.end(self._states[state])
@@ -110,11 +134,12 @@ class BeamSearch:
     def _advance(self, log_probs: LogProbs) -> None:
         self._reserve(len(log_probs))
         model, config = self._model, self._model.config
-        state = search.State(self._nodes, self._records, self._beam, self._sizes, self._wanted, self._slot)
+        state = prefixes.State(self._nodes, self._records, self._beam, self._sizes, self._wanted, self._slot)
+        hinted = prefixes.Hinted(self._hints.graph, self._places, self._granted) if self._hints else None
         done = 0
         while done < len(log_probs):
             done += search.advance(
-                log_probs[done:], self._frames + done, state, model.symbols,
+                log_probs[done:], self._frames + done, state, model.symbols, hinted,
                 config.token_prune_log, model.lm is not None,
             )  # fmt: skip
             for node in self._wanted[: self._sizes[3]].tolist():
@@ -127,7 +152,7 @@ class BeamSearch:
         assert model.lm is not None
         before = self._states[node["state"]]
         place = int(node["trie"])
-        word = NO_WORD if place == search.OFF_LEXICON else int(model.trie_words[place])
+        word = NO_WORD if place == prefixes.OFF_LEXICON else int(model.trie_words[place])
         if word == NO_WORD:
             log_prob, after = model.lm.score(before, "<unk>")
             gain = float(node["spelled"] + model.symbols.spelling[node["letters"], -1]) - config.unknown_cost
@@ -153,9 +178,12 @@ class BeamSearch:
         self._nodes = _grown(self._nodes, int(self._sizes[0]) + most, 0)
         self._records = _grown(self._records, int(self._sizes[2]) + most, 0)
         self._slot = _grown(self._slot, len(self._nodes), -1)
+        if self._hints:
+            self._places = _grown(self._places, len(self._nodes), 0)
+            self._granted = _grown(self._granted, len(self._nodes), 0)
 
 
-def _grown(array: search.Array, size: int, fill: int) -> search.Array:
+def _grown(array: prefixes.Array, size: int, fill: int) -> prefixes.Array:
     if size <= len(array):
         return array
     larger = np.zeros(max(size, 2 * len(array)), array.dtype)

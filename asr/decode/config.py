@@ -81,6 +81,9 @@ class DecoderConfig:
         spelling_weight: of the natural-log probability of such a word's letters; 0 makes all spellings cost the same.
         unknown_context: weight of how much likelier a new word is after these words than anywhere: high behind
             "call", low behind "what's the"; the absolute probability of ``<unk>`` says nothing, the cost is tuned.
+        hint_boost: what a phrase hint without a boost of its own is worth, in nats.
+        hint_word_cost: within a phrase hint no word scores less than minus this, in nats; so a word that the language
+            model does not know, or hardly ever saw, is not charged for that where it is expected.
         nbest: alternatives returned when the caller does not say.
         calibration: makes probabilities of confidences; None leaves them raw.
     """
@@ -93,5 +96,7 @@ class DecoderConfig:
     unknown_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     spelling_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     unknown_context: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    hint_boost: Annotated[float, Field(gt=0, le=20)] = 4.0
+    hint_word_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 8.0
     nbest: Annotated[int, Field(ge=1, le=100)] = 1
     calibration: Calibration | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from asr.decode.greedy import GreedySearch
 from asr.decode.lm import LanguageModel
 from asr.decode.types import Hypothesis, LogProbs, Tokens
 from asr.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from asr.decode.hints import Hints
 
 
 class Search(Protocol):
@@ -42,19 +47,50 @@ class Decoder:
 
             self._model = BeamModel(tokens, config, lm)
 
-    def stream(self) -> DecoderStream:
-        """A new stream at the start of its audio."""
+    def stream(self, hints: Hints | None = None) -> DecoderStream:
+        """A new stream at the start of its audio.
+
+        Args:
+            hints: phrases that this stream expects, from `hints` of this decoder; greedy decoding ignores them.
+
+        Raises:
+            ConfigError: hints of a decoder with other symbols.
+        """
+        if hints is not None and hints.tokens != self.tokens:
+            raise ConfigError("hints: made for a decoder with other symbols; compile them with this decoder's hints()")
         if self.config.kind == "greedy":
             return DecoderStream(self, GreedySearch(self.tokens, self.frame_s))
         from asr.decode.beam import BeamSearch
 
-        return DecoderStream(self, BeamSearch(self._model, self.frame_s))
+        return DecoderStream(self, BeamSearch(self._model, self.frame_s, hints if hints and hints.phrases else None))
 
-    def decode(self, log_probs: LogProbs, nbest: int | None = None) -> list[Hypothesis]:
+    def decode(self, log_probs: LogProbs, nbest: int | None = None, hints: Hints | None = None) -> list[Hypothesis]:
         """Decodes one whole utterance of shape (T, V), best first."""
-        stream = self.stream()
+        stream = self.stream(hints)
         stream.accept(log_probs)
         return stream.finish(nbest)
+
+    def hints(
+        self, phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None
+    ) -> Hints:
+        """Compiles phrase hints for this decoder's streams; see `asr.decode.hints`.
+
+        Args:
+            phrases: texts and boosts, -20 to 20; 0 means `DecoderConfig.hint_boost`, negative makes a phrase less
+                likely. ``$NAME`` in a text stands for any item of a class.
+            classes: items by name.
+
+        Returns:
+            Hints with what cannot be used in `unused`; nothing raises. A greedy decoder can use none.
+        """
+        from asr.decode.hints import Pricing, compile_hints
+
+        classes = classes or {}
+        if self.config.kind == "greedy":
+            reason = "greedy decoding takes no hints; set the decoder's kind to beam"
+            unused = tuple((text, reason) for text, _ in phrases)
+            return replace(compile_hints([], {}, self.tokens, Pricing(1.0, 0.0)), unused=unused)
+        return compile_hints(phrases, classes, self.tokens, self._model.pricing)
 
 
 class DecoderStream:

@@ -4,6 +4,8 @@ A prefix is a node of a tree. Beside the sum over its alignments, each active pr
 (Viterbi), as a chain of records that share their beginnings, so that words have times at any moment without a
 second pass. Word scores are filled in by the caller: when a word could end and its score is not known, the loop
 stops and lists the nodes that want one. Everything advances frame by frame, so chunks cannot matter.
+
+Where `hinted` is None, as most streams have it, numba leaves out all that it stands for.
 """
 
 from __future__ import annotations
@@ -12,87 +14,9 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-
-ROOT = 0
-OFF_LEXICON = -1
-UNSCORED = -1
-
-NODE = np.dtype([
-    ("parent", np.int32),
-    ("token", np.int32),
-    ("child", np.int32),  # the first, -1 if none
-    ("sibling", np.int32),  # the next, -1 if none
-    ("trie", np.int32),  # place in the lexicon, OFF_LEXICON if no known word begins like this
-    ("state", np.int32),  # language model state before the word that is open
-    ("after", np.int32),  # the state after it, UNSCORED until asked for
-    ("open", np.int32),  # 1 within a word
-    ("letters", np.int32),  # the last letters of the open word, a context of the spelling model
-    ("spelled", np.float64),  # what the letters of the open word add if the lexicon lacks it, 0 or less
-    ("lm", np.float64),  # scores of the finished words
-    ("gain", np.float64),  # what ending the open word adds to them
-])  # fmt: skip
-"""A prefix."""
-
-BEAM = np.dtype([
-    ("node", np.int32),
-    ("record_b", np.int32), ("last_b", np.int32),
-    ("record_n", np.int32), ("last_n", np.int32),
-    ("fresh", np.int32),  # 1 while the record of the alignment that ends in a symbol is still to be written
-    ("blank", np.float64), ("symbol", np.float64),  # log sums over alignments that end in a blank, in a symbol
-    ("best_b", np.float64), ("best_n", np.float64),  # log-probabilities of the best of each
-    ("peak_b", np.float64), ("peak_n", np.float64),  # highest log-posterior of their last symbol
-    ("total", np.float64),
-])  # fmt: skip
-"""An active prefix: two alignment ends, each with its best alignment's last record, last frame and peak."""
-
-RECORD = np.dtype([("before", np.int32), ("start", np.int32), ("end_before", np.int32), ("peak_before", np.float64)])
-"""A symbol of a best alignment: where it starts, and where the symbol before it ended."""
-
-
-class Symbols(NamedTuple):
-    """What the symbols do.
-
-    Attributes:
-        separates: (V,) whether a symbol ends the word before it.
-        pieces: the letters that symbols add, all in one.
-        piece_ends: (V + 1,) where each symbol's letters begin in `pieces`.
-        trie: (places, letters) the lexicon.
-        ahead: (places,) what the open word will score at best as a known word.
-        ahead_off: what it will score at best beside its letters if it is spelled.
-        spelling: (contexts, letters + 1) what each letter adds to that; see `asr.decode.spelling`.
-    """
-
-    separates: Array
-    pieces: Array
-    piece_ends: Array
-    trie: Array
-    ahead: Array
-    ahead_off: float
-    spelling: Array
-
-
-class State(NamedTuple):
-    """One stream's search, changed in place.
-
-    Attributes:
-        nodes: (capacity,) `NODE`; room for T x width more than are used.
-        records: (capacity,) `RECORD`; likewise.
-        beam: (width,) `BEAM`, best first.
-        sizes: (4,) used nodes, active prefixes, used records, nodes in `wanted`.
-        wanted: (width,) nodes whose `gain` and `after` must be filled in before going on.
-        slot: (capacity,) scratch, -1 between frames: the place in the beam of each node.
-    """
-
-    nodes: Array
-    records: Array
-    beam: Array
-    sizes: Array
-    wanted: Array
-    slot: Array
-
+from asr.decode.hint_graph import end_word, follow
+from asr.decode.prefixes import BEAM, OFF_LEXICON, ROOT, UNSCORED, Array, Hinted, State, Symbols
 
 class _Cells(NamedTuple):
     """Where a frame leads: the active prefixes themselves first, then those that grow from them.
@@ -156,7 +80,25 @@ def _ahead(symbols: Symbols, place: int, spelled: float) -> float:
 
 
 @numba.njit(cache=True)
-def _grow(state: State, symbols: Symbols, parent: int, token: int) -> int:
+def _hint(symbols: Symbols, hinted: Hinted, place: int, within: int, token: int) -> tuple[int, float]:
+    """Where a symbol leads from a place in the hints, within a word or not, and what is granted on the way."""
+    granted = 0.0
+    if symbols.separates[token] and within:
+        place, granted = end_word(hinted.graph, place)
+    for index in range(symbols.piece_ends[token], symbols.piece_ends[token + 1]):
+        place, more = follow(hinted.graph, place, symbols.pieces[index])
+        granted += more
+    return place, granted
+
+
+@numba.njit(cache=True)
+def _ahead_hinted(hinted: Hinted, place: int, ahead: float) -> float:
+    """What lies ahead, as far as it is ranked by: `ahead` without hints, a phrase in part, or a word of one."""
+    return float(max(ahead + hinted.graph.ahead[place], hinted.graph.ahead_new[place]))
+
+
+@numba.njit(cache=True)
+def _grow(state: State, symbols: Symbols, hinted: Hinted | None, parent: int, token: int) -> int:
     """Adds a node below `parent` and returns it."""
     new = state.sizes[0]
     state.sizes[0] += 1
@@ -172,6 +114,10 @@ def _grow(state: State, symbols: Symbols, parent: int, token: int) -> int:
     node.lm, node.trie, node.letters, node.spelled = _grown(symbols, before, token)
     node.after = UNSCORED
     node.gain = 0.0
+    if hinted is not None:
+        place, granted = _hint(symbols, hinted, hinted.places[parent], before.open, token)
+        hinted.places[new] = place
+        hinted.granted[new] = hinted.granted[parent] + granted
     return int(new)
 
 
@@ -286,7 +232,9 @@ def _spread(state: State, symbols: Symbols, to: _Cells, log_probs: Array, kept: 
 
 
 @numba.njit(cache=True)
-def _survive(state: State, symbols: Symbols, to: _Cells, count: int, log_probs: Array, frame: int) -> None:
+def _survive(
+    state: State, symbols: Symbols, hinted: Hinted | None, to: _Cells, count: int, log_probs: Array, frame: int
+) -> None:
     """Makes the best of `count` cells the beam, best first, equals in their order; new ones become nodes."""
     active = state.sizes[1]
     ranks = np.empty(count, np.float64)
@@ -297,7 +245,19 @@ def _survive(state: State, symbols: Symbols, to: _Cells, count: int, log_probs: 
             lm, trie, spelled = node.lm, node.trie, node.spelled
         else:
             lm, trie, _, spelled = _grown(symbols, state.nodes[to.parents[place]], to.tokens[place])
-        cell.total = _log_add(cell.blank, cell.symbol) + lm + _ahead(symbols, trie, spelled)
+        ahead = _ahead(symbols, trie, spelled)
+        if hinted is not None:
+            if place < active:
+                hint, granted = hinted.places[cell.node], 0.0
+                lm += hinted.granted[cell.node]
+            else:
+                before = to.parents[place]
+                hint, granted = _hint(
+                    symbols, hinted, hinted.places[before], state.nodes[before].open, to.tokens[place]
+                )
+                lm += hinted.granted[before] + granted
+            ahead = _ahead_hinted(hinted, hint, ahead)
+        cell.total = _log_add(cell.blank, cell.symbol) + lm + ahead
         ranks[place] = -cell.total
     order = np.argsort(ranks, kind="mergesort")[: len(state.beam)]
     survivors = 0
@@ -306,7 +266,7 @@ def _survive(state: State, symbols: Symbols, to: _Cells, count: int, log_probs: 
         if cell.total == -np.inf:
             break
         if cell.node < 0:
-            cell.node = _grow(state, symbols, to.parents[place], to.tokens[place])
+            cell.node = _grow(state, symbols, hinted, to.parents[place], to.tokens[place])
         if cell.fresh:
             record = state.records[state.sizes[2]]
             record.before = cell.record_n
@@ -329,6 +289,7 @@ def advance(
     first_frame: int,
     state: State,
     symbols: Symbols,
+    hinted: Hinted | None,
     prune_log: float,
     scored: bool,
 ) -> int:
@@ -339,6 +300,7 @@ def advance(
         first_frame: the number of the first of them in the stream.
         state: changed in place.
         symbols: what they do.
+        hinted: phrase hints, changed in place; None for none.
         prune_log: symbols below are skipped.
         scored: whether words have scores at all.
 
@@ -354,12 +316,12 @@ def advance(
         if scored and symbols.separates[taking_part].any() and _list_wanted(state):
             return row
         count = _spread(state, symbols, to, log_probs[row], taking_part, first_frame + row)
-        _survive(state, symbols, to, count, log_probs[row], first_frame + row)
+        _survive(state, symbols, hinted, to, count, log_probs[row], first_frame + row)
     state.sizes[3] = 0
     return len(log_probs)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def trace(
     nodes: Array, records: Array, node: int, record: int, last: int, peak: float
 ) -> tuple[Array, Array, Array, Array]:
