@@ -16,6 +16,7 @@ from services.cli.bundle import bundle_app
 from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
+from services.cli.keys import keys_app
 from services.cli.ladder import ladder
 from services.cli.report import report
 from services.cli.serve import serve
@@ -39,6 +40,7 @@ bench_app = typer.Typer(invoke_without_command=True)
 bench_app.callback()(bench)
 bench_app.command("train")(bench_train)
 app.add_typer(bench_app, name="bench")
+app.add_typer(keys_app, name="keys")
 app.command("train")(train)
 app.command("tune")(tune)
 app.command("transcribe")(transcribe)
