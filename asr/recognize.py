@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,13 +47,13 @@ class Costs:
 
     Attributes:
         features_s, model_s, decode_s: by stage.
-        batches: how many streams each step of the model served.
+        batches: how often a step of the model served so many streams.
     """
 
     features_s: float = 0.0
     model_s: float = 0.0
     decode_s: float = 0.0
-    batches: list[int] = field(default_factory=list)
+    batches: Counter[int] = field(default_factory=Counter)
 
 
 class Heard(NamedTuple):
@@ -160,7 +161,7 @@ class Recognizer:
             began = time.thread_time()
             streams = [heard[place][0] for place in places]
             log_probs = self._step(streams, [waiting[place].pop(0) for place in places])
-            costs.batches.append(len(places))
+            costs.batches[len(places)] += 1
             middle = time.thread_time()
             for place, stream, chunk in zip(places, streams, log_probs, strict=True):
                 take(place, stream.real(chunk))

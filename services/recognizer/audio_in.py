@@ -106,6 +106,10 @@ class _RawDecoder:
     def finish(self) -> Samples:
         return self._normaliser.finish()
 
+    def bytes_for(self, samples: int) -> int:
+        frames = samples * self._normaliser.rate_hz // SAMPLE_RATE_HZ
+        return max(0, frames) * self._reader.frame_bytes
+
     def close(self) -> None:
         pass
 
@@ -115,34 +119,34 @@ class _WavDecoder:
         self._stated_rate_hz = stated_rate_hz
         self._max_duration_s = max_duration_s
         self._header: WavHeader | None = None
-        self._raw: _RawDecoder | None = None
+        self.raw: _RawDecoder | None = None
         self._buffer = b""
         self._received = 0
 
     def feed(self, data: bytes) -> Samples:
-        if self._raw is None or self._header is None:
+        if self.raw is None or self._header is None:
             self._buffer += data
             header = parse_wav_header(self._buffer)
             if header is None:
                 return NO_SAMPLES
             check_rate("WAV", header.rate_hz, self._stated_rate_hz)
             self._header = header
-            self._raw = _RawDecoder(header.sample_format, header.rate_hz, header.channels, self._max_duration_s)
+            self.raw = _RawDecoder(header.sample_format, header.rate_hz, header.channels, self._max_duration_s)
             data, self._buffer = self._buffer[header.size :], b""
         if self._header.data_bytes is not None:
             data = data[: max(0, self._header.data_bytes - self._received)]
         self._received += len(data)
-        return self._raw.feed(data)
+        return self.raw.feed(data)
 
     def finish(self) -> Samples:
-        if self._raw is None or self._header is None:
+        if self.raw is None or self._header is None:
             raise AudioError("the WAV file ends within its header; send the whole file")
         if self._header.data_bytes is not None and self._received < self._header.data_bytes:
             raise AudioError(
                 f"the WAV file is truncated: {self._received} of {self._header.data_bytes} bytes of samples came; "
                 "send the whole file"
             )
-        return self._raw.finish()
+        return self.raw.finish()
 
     def close(self) -> None:
         pass
@@ -213,6 +217,13 @@ class StreamDecoder:
         """Lets go of everything; safe at any time and more than once."""
         if self._decoder is not None:
             self._decoder.close()
+
+    def bytes_for(self, samples: int) -> int:
+        """About how many bytes hold so many samples at 16 kHz; 0 if the encoding does not say."""
+        raw = self._decoder
+        if isinstance(raw, _WavDecoder):
+            raw = raw.raw
+        return raw.bytes_for(samples) if isinstance(raw, _RawDecoder) else 0
 
     def _begin(self) -> Samples:
         self._decoder = self._pick()

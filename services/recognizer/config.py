@@ -19,7 +19,9 @@ class ServerConfig:
         bundle: folder, hash or alias of the bundle, or None for the shipped one.
         host: address to listen on.
         port: 0 picks a free one.
-        threads: worker threads that decode and recognise.
+        threads: workers that recognise; as many as there are cores for it.
+        max_batch: streams that a worker takes in one turn.
+        batch_wait_ms: how long a worker waits for more streams to take along, if others are open.
         max_streams: calls at once; one more is refused with RESOURCE_EXHAUSTED.
         max_audio_s: audio of one call.
         max_message_bytes: one gRPC message, and so the recording of one `Recognize`.
@@ -35,6 +37,8 @@ class ServerConfig:
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     max_streams: Annotated[int, Field(ge=1, le=100_000)] = 64
     max_audio_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     max_message_bytes: Annotated[int, Field(ge=65_536, le=2**30)] = 16 * 2**20

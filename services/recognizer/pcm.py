@@ -70,6 +70,11 @@ class PcmReader:
         self._channels = channels
         self._rest = b""
 
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
+        return self._format.width * self._channels
+
     def feed(self, data: bytes) -> Floats:
         """Returns the frames completed by `data`, shape (T, channels)."""
         data = self._rest + data

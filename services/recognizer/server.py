@@ -1,16 +1,15 @@
-"""The speech service over gRPC: asynchronous at the edge, the work in a bounded pool of threads."""
+"""The speech service over gRPC: the edge, asynchronous; the work is done by `services.recognizer.pipeline`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,9 +20,10 @@ from asr.errors import ConfigError
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
 from services.recognizer import messages
-from services.recognizer.audio_in import ENCODINGS, Decoder
+from services.recognizer.audio_in import ENCODINGS
 from services.recognizer.config import ServerConfig
-from services.recognizer.session import Recognizer, Session, Step
+from services.recognizer.pipeline import Flow, Pipeline
+from services.recognizer.session import EndOfUtterance, Failure, Final, Interim, Recognizer, Session, SessionConfig
 from services.recognizer.status import BusyError, CallTimeoutError, IdleError, ProtocolError, StoppingError, abort
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
@@ -32,7 +32,6 @@ LINGER_S = 0.25
 log = logging.getLogger("dengar.recognizer")
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Value = TypeVar("Value")
 
 
 class SpeechService(speech_pb2_grpc.SpeechServicer):
@@ -46,7 +45,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     def __init__(self, recognizer: Recognizer, config: ServerConfig) -> None:
         self._recognizer = recognizer
         self._config = config
-        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="recognizer")
+        self._pipeline = Pipeline(config.threads, config.max_batch, config.batch_wait_ms / 1000)
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._calls = 0
         self._stopping = False
         self.idle = asyncio.Event()
@@ -58,7 +58,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
 
     def close(self) -> None:
         """Ends the worker threads once their work is done."""
-        self._pool.shutdown()
+        self._pipeline.stop()
+        self._helper.shutdown()
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:  # noqa: N802, ARG002
         """Says what is served."""
@@ -74,15 +75,16 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     async def Recognize(self, request: pb.RecognizeRequest, context: Context) -> pb.RecognizeResponse:  # noqa: N802
         """Recognises a whole recording."""
         async with self._call(context):
-            settings = await self._work(messages.settings_of, request.config)
-            async with self._session(settings, settings.decoder(self._config.max_audio_s)) as session:
-                step = await self._work(lambda: session.step(request.audio.content, end=True))
-                while step.more:
-                    step = await self._work(session.step)
-                hypotheses = await self._work(session.finish)
-                result = await self._work(messages.unary_result, hypotheses, settings, session.duration_s)
+            settings = await self._settings(request.config)
+            async with self._flow(settings) as flow:
+                await flow.push(request.audio.content, end=True)
+                final = await flow.next()
+                if isinstance(final, Failure):
+                    raise final.error
+                assert isinstance(final, Final), "without interim results nothing comes before the end"
+                result = messages.unary_result(final.hypotheses, settings, final.at_s)
                 return pb.RecognizeResponse(
-                    results=[result], metadata=messages.metadata(self._recognizer.bundle_hash, session.duration_s)
+                    results=[result], metadata=messages.metadata(flow.session.recognizer.bundle_hash, final.at_s)
                 )
         raise AssertionError("an aborted call does not come here")
 
@@ -96,57 +98,63 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 raise ProtocolError(
                     "the first request of a stream must be streaming_config; audio_content comes after it"
                 )
-            streaming = first.streaming_config
-            settings = await self._work(messages.settings_of, streaming.config)
-            decoder = settings.decoder(self._config.max_audio_s)
-            async with self._session(settings, decoder, streaming) as session:
-                ended = await self._listen(session, context)
-                if ended:
-                    event_time = messages.duration(session.duration_s)
-                    await context.write(
-                        pb.StreamingRecognizeResponse(speech_event_type=END_OF_UTTERANCE, speech_event_time=event_time)
-                    )
-                hypotheses = await self._work(session.finish)
-                result = await self._work(messages.final_result, hypotheses, settings, session.duration_s)
-                await context.write(
-                    pb.StreamingRecognizeResponse(
-                        results=[result], metadata=messages.metadata(self._recognizer.bundle_hash, session.duration_s)
-                    )
-                )
+            settings = await self._settings(first.streaming_config.config)
+            async with self._flow(settings, first.streaming_config) as flow:
+                listening = asyncio.create_task(self._listen(flow, context))
+                try:
+                    ended = await self._answer(flow, settings, context)
+                finally:
+                    listening.cancel()
+                    await asyncio.wait([listening])  # a read that is under way would swallow what lingering hears
             if ended:
                 await self._linger(context)
 
-    async def _listen(self, session: Session, context: Context) -> bool:
-        """Takes in audio until the caller half-closes (False) or the utterance ends (True)."""
+    async def _answer(self, flow: Flow, settings: messages.Settings, context: Context) -> bool:
+        """Sends outcomes until the last; whether the utterance ended by itself."""
+        ended = False
         while True:
-            request = await self._read(context)
-            if request is None:
-                data, end = b"", True
-            elif request.WhichOneof("streaming_request") == "audio_content":
-                data, end = request.audio_content, False
-            else:
-                raise ProtocolError("streaming_config may come only once, first; open a new stream to change it")
-            if len(data) > self._config.max_packet_bytes:
-                raise ProtocolError(
-                    f"audio_content has {len(data)} bytes; at most {self._config.max_packet_bytes} in one request"
-                )
-            step = Step(more=True, interim=None, end_of_utterance=False)
-            while step.more:
-                step = await self._work(functools.partial(session.step, data, end=end))
-                data, end = b"", False
-                if step.end_of_utterance:
-                    return True
-                if step.interim is not None:
-                    result = messages.interim_result(step.interim, session.duration_s)
-                    await context.write(pb.StreamingRecognizeResponse(results=[result]))
-            if request is None:
-                return False
+            outcome = await flow.next()
+            match outcome:
+                case Interim(partial, at_s):
+                    response = pb.StreamingRecognizeResponse(results=[messages.interim_result(partial, at_s)])
+                case EndOfUtterance(at_s):
+                    ended = True
+                    response = pb.StreamingRecognizeResponse(
+                        speech_event_type=END_OF_UTTERANCE, speech_event_time=messages.duration(at_s)
+                    )
+                case Final(hypotheses, at_s):
+                    response = pb.StreamingRecognizeResponse(
+                        results=[messages.final_result(hypotheses, settings, at_s)],
+                        metadata=messages.metadata(flow.session.recognizer.bundle_hash, at_s),
+                    )
+                case Failure(error):
+                    raise error
+            await context.write(response)
+            if isinstance(outcome, Final):
+                return ended
+
+    async def _listen(self, flow: Flow, context: Context) -> None:
+        """Takes in audio until the caller half-closes; what goes wrong becomes an outcome."""
+        try:
+            while (request := await self._read(context)) is not None:
+                if request.WhichOneof("streaming_request") != "audio_content":
+                    raise ProtocolError("streaming_config may come only once, first; open a new stream to change it")
+                data = request.audio_content
+                if len(data) > self._config.max_packet_bytes:
+                    raise ProtocolError(
+                        f"audio_content has {len(data)} bytes; at most {self._config.max_packet_bytes} in one request"
+                    )
+                await flow.push(data)
+            await flow.push(b"", end=True)
+        except Exception as error:
+            flow.fail(error)
 
     async def _read(self, context: Context) -> pb.StreamingRecognizeRequest | None:
         """The next request, or None once the caller has half-closed."""
         limit_s = self._config.idle_timeout_s
         try:
-            request = await asyncio.wait_for(context.read(), limit_s)
+            async with asyncio.timeout(limit_s):
+                request = await context.read()
         except TimeoutError:
             raise IdleError(
                 f"nothing came for {limit_s:g} s; send audio as it is recorded, and close at its end"
@@ -160,8 +168,11 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 while await context.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
                     pass
 
-    async def _work(self, function: Callable[..., Value], *arguments: Any) -> Value:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+    async def _settings(self, config: pb.RecognitionConfig) -> messages.Settings:
+        """Checks a configuration, beside the loop where that may take long."""
+        if not config.enable_written_form:
+            return messages.settings_of(config)
+        return await asyncio.get_running_loop().run_in_executor(self._helper, messages.settings_of, config)
 
     @contextlib.asynccontextmanager
     async def _call(self, context: Context, *, lingering: bool = False) -> AsyncIterator[None]:
@@ -196,28 +207,22 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             log.debug("call from %s lasted %.3f s", context.peer(), time.monotonic() - began)
 
     @contextlib.asynccontextmanager
-    async def _session(
-        self,
-        settings: messages.Settings,
-        decoder: Decoder,
-        streaming: pb.StreamingRecognitionConfig | None = None,
-    ) -> AsyncIterator[Session]:
+    async def _flow(
+        self, settings: messages.Settings, streaming: pb.StreamingRecognitionConfig | None = None
+    ) -> AsyncIterator[Flow]:
         interim = streaming is not None and streaming.interim_results
         single = streaming is not None and streaming.single_utterance
-        session = await self._work(
-            lambda: Session(
-                self._recognizer,
-                decoder,
-                nbest=settings.nbest,
-                interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
-                endpoint_silence_s=self._config.endpoint_silence_s if single else None,
-            )
+        config = SessionConfig(
+            nbest=settings.nbest,
+            interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
+            endpoint_silence_s=self._config.endpoint_silence_s if single else None,
         )
+        decoder = settings.decoder(self._config.max_audio_s)
+        flow = self._pipeline.open(Session(self._recognizer, decoder, config))
         try:
-            yield session
+            yield flow
         finally:
-            with contextlib.suppress(RuntimeError):  # the pool has ended, and with it the process
-                self._pool.submit(session.close)  # waits there for a step that a cancelled call left running
+            flow.close()
 
 
 class Server:

@@ -1,21 +1,20 @@
-"""One caller's audio on its way through decoder and recogniser: blocking, without gRPC, run in worker threads."""
+"""One caller's audio on its way through decoder and recogniser: blocking, without gRPC, run by a pipeline's workers."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from asr.audio import MIN_DURATION_S, SAMPLE_RATE_HZ, Samples
 from asr.errors import AudioError
-from services.recognizer.audio_in import NO_SAMPLES, Decoder
+from services.recognizer.audio_in import NO_SAMPLES, StreamDecoder
 
-BLOCK_S = 0.5
-"""Most audio recognised in one step, so that a long packet does not keep a worker from the other streams."""
+BLOCK_S = 1.0
+"""Most audio of one stream recognised in one turn, so that a long packet does not keep the others waiting."""
 
 
 class Word(Protocol):
@@ -56,7 +55,8 @@ class RecognitionStream(Protocol):
 
     @property
     def trailing_silence_s(self) -> float: ...
-    def accept(self, samples: Samples, /) -> None: ...
+    @property
+    def missing_samples(self) -> int: ...
     def partial(self) -> Partial: ...
     def finish(self) -> Sequence[Hypothesis]: ...
 
@@ -66,118 +66,187 @@ class Recognizer(Protocol):
 
     @property
     def bundle_hash(self) -> str: ...
-    def stream(self, nbest: int = 1) -> RecognitionStream: ...
+    def stream(self, nbest: int = 1) -> Any: ...
+    def advance(self, heard: Sequence[tuple[Any, Samples, bool]], costs: Any = None, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one step brought.
+class Interim:
+    """What is understood so far.
 
     Attributes:
-        more: audio is waiting; step again.
-        interim: a new interim hypothesis, or None.
-        end_of_utterance: the speaker has stopped; finish now.
+        partial: reading and stability.
+        at_s: how much audio it rests on.
     """
 
-    more: bool
-    interim: Partial | None
-    end_of_utterance: bool
+    partial: Partial
+    at_s: float
 
 
-class Session:
-    """Feeds decoded audio to a recognition stream in bounded steps.
+@dataclass(frozen=True, slots=True)
+class EndOfUtterance:
+    """The speaker has stopped; the final result follows, and what comes in is not heard any more."""
 
-    Args:
-        recognizer: shared.
-        decoder: of this caller's encoding; the session closes it.
-        nbest: how many hypotheses `finish` returns at most.
-        interim_interval_s: interim hypotheses at most this often; None for none.
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The end.
+
+    Attributes:
+        hypotheses: best first.
+        at_s: how much audio was heard.
+    """
+
+    hypotheses: Sequence[Hypothesis]
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The end, otherwise."""
+
+    error: Exception
+
+
+Outcome: TypeAlias = Interim | EndOfUtterance | Final | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """What a caller asked for.
+
+    Attributes:
+        nbest: how many hypotheses the final result has at most.
+        interim_interval_s: interim results at most this often; None for none.
         endpoint_silence_s: silence after a word that ends the utterance; None for never.
     """
 
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        decoder: Decoder,
-        *,
-        nbest: int = 1,
-        interim_interval_s: float | None = None,
-        endpoint_silence_s: float | None = None,
-    ) -> None:
-        self._stream = recognizer.stream(nbest)
+    nbest: int = 1
+    interim_interval_s: float | None = None
+    endpoint_silence_s: float | None = None
+
+
+class Session:
+    """Turns packets into blocks of samples for the recogniser, and what the recogniser then knows into outcomes.
+
+    A worker calls `receive` and `block`, lets the recogniser advance, and calls `outcomes`. Not for two threads at
+    once.
+
+    Args:
+        recognizer: whose stream this becomes with the first packet.
+        decoder: of this caller's encoding; the session closes it.
+        config: what was asked for.
+    """
+
+    def __init__(self, recognizer: Recognizer, decoder: StreamDecoder, config: SessionConfig) -> None:
+        self.recognizer = recognizer
+        self.config = config
         self._decoder = decoder
-        self._interim_interval_s = interim_interval_s
-        self._endpoint_silence_s = endpoint_silence_s
-        self._waiting = NO_SAMPLES
-        self._accepted = 0
+        self._stream: RecognitionStream | None = None
+        self._waiting: list[Samples] = []
+        self._received_all = False
+        self._heard = 0
+        self._over = False
         self._last_interim = ("", -float("inf"))
-        self._lock = threading.Lock()  # a cancelled call closes while its last step may still run
 
     @property
     def duration_s(self) -> float:
         """Seconds of audio recognised so far."""
-        return self._accepted / SAMPLE_RATE_HZ
+        return self._heard / SAMPLE_RATE_HZ
 
-    def step(self, data: bytes = b"", *, end: bool = False) -> Step:
-        """Decodes `data`, and recognises at most `BLOCK_S` of what is waiting.
+    @property
+    def over(self) -> bool:
+        """The last outcome is out."""
+        return self._over
+
+    @property
+    def stream(self) -> RecognitionStream:
+        """The recogniser's side; made when first wanted."""
+        if self._stream is None:
+            self._stream = self.recognizer.stream(self.config.nbest)
+        return self._stream
+
+    @property
+    def more(self) -> bool:
+        """Whether samples wait that `block` held back."""
+        return bool(self._waiting)
+
+    @property
+    def wanted_bytes(self) -> int:
+        """How many bytes must come before anything new can be said; 0 if that is not known."""
+        if self._waiting:
+            return 0
+        return self._decoder.bytes_for(self.stream.missing_samples)
+
+    def receive(self, packets: Sequence[bytes], *, end: bool) -> None:
+        """Decodes what came in.
 
         Args:
-            data: encoded bytes.
-            end: nothing comes after `data`.
+            packets: encoded bytes.
+            end: nothing comes after them.
 
         Raises:
             AudioError: the audio cannot be decoded or is out of bounds.
         """
-        with self._lock:
-            arrived = [self._waiting]
-            if data:
-                arrived.append(self._decoder.feed(data))
-            if end:
-                arrived.append(self._decoder.finish())
-            samples = np.concatenate(arrived)
-            size = int(BLOCK_S * SAMPLE_RATE_HZ)
-            block, self._waiting = samples[:size], samples[size:]
-            if not len(block):
-                return Step(more=False, interim=None, end_of_utterance=False)
-            self._stream.accept(block)
-            self._accepted += len(block)
-            ended = self._has_ended()
-            return Step(
-                more=bool(len(self._waiting)), interim=None if ended else self._interim(), end_of_utterance=ended
-            )
+        if packets:
+            self._keep(self._decoder.feed(packets[0] if len(packets) == 1 else b"".join(packets)))
+        if end and not self._received_all:
+            self._received_all = True
+            self._keep(self._decoder.finish())
 
-    def finish(self) -> Sequence[Hypothesis]:
-        """Returns the final hypotheses, best first, of what was recognised.
+    def block(self) -> tuple[Samples, bool]:
+        """The next samples to recognise, at most `BLOCK_S`, and whether they are the last.
 
         Raises:
-            AudioError: there was too little audio to hold a word.
+            AudioError: all the audio is too little to hold a word.
         """
-        with self._lock:
-            if self.duration_s < MIN_DURATION_S:
-                raise AudioError(
-                    f"the audio is too short: {self.duration_s * 1000:.0f} ms came, "
-                    f"at least {MIN_DURATION_S * 1000:.0f} ms are needed to hold a word"
-                )
-            return self._stream.finish()
+        samples = self._waiting[0] if len(self._waiting) == 1 else np.concatenate([NO_SAMPLES, *self._waiting])
+        size = int(BLOCK_S * SAMPLE_RATE_HZ)
+        block, rest = samples[:size], samples[size:]
+        self._waiting = [rest] if len(rest) else []
+        self._heard += len(block)
+        end = self._received_all and not self._waiting
+        if end and self.duration_s < MIN_DURATION_S:
+            raise AudioError(
+                f"the audio is too short: {self.duration_s * 1000:.0f} ms came, "
+                f"at least {MIN_DURATION_S * 1000:.0f} ms are needed to hold a word"
+            )
+        return block, end
+
+    def outcomes(self, *, end: bool) -> list[Outcome]:
+        """What there is to say after the recogniser heard the last block."""
+        if end or self._has_ended():
+            self._over = True
+            said: list[Outcome] = [] if end else [EndOfUtterance(self.duration_s)]
+            return [*said, Final(self.stream.finish(), self.duration_s)]
+        return self._interim()
 
     def close(self) -> None:
-        """Lets go of the decoder; safe at any time and more than once."""
-        with self._lock:
-            self._waiting = NO_SAMPLES
-            self._decoder.close()
+        """Lets go of everything that it holds; may be called more than once."""
+        self._over = True
+        self._waiting = []
+        self._stream = None
+        self._decoder.close()
+
+    def _keep(self, samples: Samples) -> None:
+        if len(samples):
+            self._waiting.append(samples)
 
     def _has_ended(self) -> bool:
-        if self._endpoint_silence_s is None or self._stream.trailing_silence_s < self._endpoint_silence_s:
+        silence_s = self.config.endpoint_silence_s
+        if silence_s is None or self.stream.trailing_silence_s < silence_s:
             return False
-        return bool(self._stream.partial().hypothesis.text)
+        return bool(self.stream.partial().hypothesis.text)
 
-    def _interim(self) -> Partial | None:
+    def _interim(self) -> list[Outcome]:
         text, when = self._last_interim
         now = time.monotonic()
-        if self._interim_interval_s is None or now - when < self._interim_interval_s:
-            return None
-        partial = self._stream.partial()
+        if self.config.interim_interval_s is None or now - when < self.config.interim_interval_s:
+            return []
+        partial = self.stream.partial()
         if partial.hypothesis.text == text:
-            return None
+            return []
         self._last_interim = (partial.hypothesis.text, now)
-        return partial
+        return [Interim(partial, self.duration_s)]

@@ -64,8 +64,8 @@ class ToneStream:
         return min(TONES_HZ, key=lambda word: abs(TONES_HZ[word] - peak_hz))
 
     @property
-    def duration_s(self) -> float:
-        return len(self._heard) / 10 + len(self._rest) / RATE_HZ
+    def missing_samples(self) -> int:
+        return WINDOW - len(self._rest)
 
     @property
     def trailing_silence_s(self) -> float:
@@ -94,6 +94,10 @@ class ToneRecognizer:
 
     def stream(self, nbest: int = 1) -> ToneStream:
         return ToneStream(nbest)
+
+    def advance(self, heard: object, costs: object = None) -> None:  # noqa: ARG002
+        for stream, samples, _ in heard:  # type: ignore[attr-defined]
+            stream.accept(samples)
 
 
 def tones(words: str, rate_hz: int = RATE_HZ, tail_s: float = 0.3) -> np.ndarray:

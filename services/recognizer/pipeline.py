@@ -1,0 +1,297 @@
+"""Many streams, few threads: packets are handed over by the event loop and recognised together by workers.
+
+A stream with enough news stands in a queue. A worker that is free takes all that stand there (of one bundle, up to a
+batch), decodes their bytes, lets the recogniser take one step for all of them, and hands the outcomes back to the
+event loop in one piece. While it works the queue fills again: with one stream it answers at once, with a hundred it
+shares the work, and nothing is tuned in between. A stream is never with two workers, so its packets keep their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from asr.recognize import Costs
+from services.recognizer.session import Failure, Final, Interim, Outcome, Session
+
+MAX_WAITING_BYTES = 256 * 1024
+"""Bytes of one stream that may wait for a worker before its caller is no longer read from."""
+
+TURN_BYTES = 64 * 1024
+"""Most bytes of one stream decoded in one turn."""
+
+log = logging.getLogger("dengar.recognizer")
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the workers' stages cost so far, in processor seconds; one for each worker, read by others.
+
+    Attributes:
+        receive_s: bytes to samples.
+        results_s: hypotheses to outcomes.
+        recognition: features, model, decoding, and the sizes of batches since last taken.
+        turns: how often the worker worked.
+        busy_since: when the turn began that it is in, by `time.monotonic`, or None.
+    """
+
+    receive_s: float = 0.0
+    results_s: float = 0.0
+    recognition: Costs = field(default_factory=Costs)
+    turns: int = 0
+    busy_since: float | None = None
+
+
+class Flow:
+    """One stream's way through the pipeline, as the event loop sees it. All methods are for the event loop."""
+
+    def __init__(self, pipeline: Pipeline, session: Session) -> None:
+        self.session = session
+        self.loop = asyncio.get_running_loop()
+        self._pipeline = pipeline
+        self._outcomes: deque[Outcome] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        # The rest belongs to the pipeline, under its lock.
+        self.packets: deque[bytes] = deque()
+        self.waiting_bytes = 0
+        self.wanted_bytes = 0
+        self.ended = self.closed = self.queued = False
+
+    async def push(self, packet: bytes, *, end: bool = False) -> None:
+        """Hands over a packet, once those before it do not fill the room that a stream has."""
+        await self._room.wait()
+        if not self._pipeline.push(self, packet, end=end):
+            self._room.clear()
+
+    async def next(self) -> Outcome:
+        """The next outcome; after `Final` or `Failure` none comes."""
+        while not self._outcomes:
+            self._news.clear()
+            await self._news.wait()
+        return self._outcomes.popleft()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the stream from this side."""
+        self.deliver([Failure(error)])
+
+    def close(self) -> None:
+        """Says that nobody waits for outcomes any more; the session is closed where it is safe."""
+        self._pipeline.close_flow(self)
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        """Takes outcomes from a worker; of interim results that nobody has fetched the latest is enough."""
+        for outcome in outcomes:
+            if self._outcomes and isinstance(self._outcomes[-1], Interim) and isinstance(outcome, Interim | Final):
+                self._outcomes.pop()
+            self._outcomes.append(outcome)
+        self._news.set()
+
+    def make_room(self) -> None:
+        """Lets `push` go on."""
+        self._room.set()
+
+
+class Pipeline:
+    """Workers and their queue.
+
+    Args:
+        workers: threads.
+        max_batch: streams that one turn takes at most.
+        batch_wait_s: how long a worker waits for more streams than are there, if others are open.
+    """
+
+    def __init__(self, workers: int, max_batch: int, batch_wait_s: float) -> None:
+        self._max_batch, self._batch_wait_s = max_batch, batch_wait_s
+        self._ready: deque[Flow] = deque()
+        self._changed = threading.Condition()
+        self._open = 0
+        self._stopping = False
+        self.meters = [Meter() for _ in range(workers)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(meter,), name=f"recognizer-{number}", daemon=True)
+            for number, meter in enumerate(self.meters)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Streams that stand in the queue."""
+        return len(self._ready)
+
+    def open(self, session: Session) -> Flow:
+        """Takes in a stream; `Flow.close` is its end."""
+        flow = Flow(self, session)
+        with self._changed:
+            self._open += 1
+        return flow
+
+    def push(self, flow: Flow, packet: bytes, *, end: bool) -> bool:
+        """Appends a packet; says whether there is room for more."""
+        with self._changed:
+            for start in range(0, len(packet), TURN_BYTES):
+                flow.packets.append(packet[start : start + TURN_BYTES])
+            flow.waiting_bytes += len(packet)
+            flow.ended = flow.ended or end
+            if flow.ended or flow.waiting_bytes >= flow.wanted_bytes:
+                self._enqueue(flow, first=flow.ended and flow.waiting_bytes <= TURN_BYTES)
+            return flow.waiting_bytes < MAX_WAITING_BYTES
+
+    def close_flow(self, flow: Flow) -> None:
+        """Lets a worker close the session."""
+        with self._changed:
+            if not flow.closed:
+                flow.closed = True
+                self._open -= 1
+                self._enqueue(flow, first=False)
+
+    def stop(self) -> None:
+        """Ends the workers once the queue is empty."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _enqueue(self, flow: Flow, *, first: bool) -> None:
+        """Puts a stream into the queue; one that has ended goes first, because somebody waits for its last word."""
+        if flow.queued:
+            return
+        flow.queued = True
+        if first:
+            self._ready.appendleft(flow)
+        else:
+            self._ready.append(flow)
+        self._changed.notify()
+
+    def _work(self, meter: Meter) -> None:
+        while jobs := self._take():
+            meter.busy_since = time.monotonic()
+            said = _turn(jobs, meter)
+            meter.turns += 1
+            meter.busy_since = None
+            self._give_back(jobs)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everybody who might listen
+                jobs[0].flow.loop.call_soon_threadsafe(_deliver, jobs, said)
+
+    def _take(self) -> list[_Job]:
+        """Waits for streams; an empty list means the end."""
+        with self._changed:
+            while True:
+                while not self._ready and not self._stopping:
+                    self._changed.wait()
+                if self._batch_wait_s and 0 < len(self._ready) < min(self._max_batch, self._open):
+                    self._changed.wait(self._batch_wait_s)
+                if self._ready or self._stopping:
+                    break
+            recognizer = self._ready[0].session.recognizer if self._ready else None
+            taken: list[_Job] = []
+            others: list[Flow] = []
+            while self._ready and len(taken) < self._max_batch:
+                flow = self._ready.popleft()
+                if flow.session.recognizer is recognizer:
+                    taken.append(_job(flow))
+                else:
+                    others.append(flow)
+            self._ready.extendleft(reversed(others))
+            if self._ready:
+                self._changed.notify()
+            return taken
+
+    def _give_back(self, jobs: Sequence[_Job]) -> None:
+        with self._changed:
+            for job in jobs:
+                flow, session = job.flow, job.flow.session
+                flow.queued = False
+                if flow.closed:
+                    if not job.closed:
+                        self._enqueue(flow, first=False)
+                elif session.over:
+                    flow.packets.clear()
+                    flow.waiting_bytes = flow.wanted_bytes = 0
+                else:
+                    flow.wanted_bytes = job.wanted_bytes
+                    news = flow.packets and flow.waiting_bytes >= flow.wanted_bytes
+                    if session.more or news or (flow.ended and not job.end):
+                        self._enqueue(flow, first=False)
+
+
+@dataclass(slots=True)
+class _Job:
+    """What a worker has taken of a stream; `wanted_bytes` is filled in by it."""
+
+    flow: Flow
+    packets: list[bytes]
+    end: bool
+    closed: bool
+    wanted_bytes: int = 0
+
+
+def _job(flow: Flow) -> _Job:
+    packets: list[bytes] = []
+    size = 0
+    if not flow.session.more:  # else the last turn left enough
+        while flow.packets and size + len(flow.packets[0]) <= TURN_BYTES:
+            size += len(flow.packets[0])
+            packets.append(flow.packets.popleft())
+    flow.waiting_bytes -= size
+    return _Job(flow, packets, flow.ended and not flow.packets, flow.closed)
+
+
+def _turn(jobs: Sequence[_Job], meter: Meter) -> list[Sequence[Outcome]]:
+    """Does the work of one turn; what there is to say for each job."""
+    said: list[Sequence[Outcome]] = [()] * len(jobs)
+    heard = []
+    began = time.thread_time()
+    for place, job in enumerate(jobs):
+        session = job.flow.session
+        try:
+            if job.closed:
+                session.close()
+            elif not session.over:
+                session.receive(job.packets, end=job.end)
+                samples, end = session.block()
+                if len(samples) or end:
+                    heard.append((place, session, samples, end))
+                else:
+                    job.wanted_bytes = session.wanted_bytes
+        except Exception as error:
+            said[place] = _failed(session, error)
+    meter.receive_s += time.thread_time() - began
+    try:
+        if heard:
+            work = [(session.stream, samples, end) for _, session, samples, end in heard]
+            heard[0][1].recognizer.advance(work, meter.recognition)
+    except Exception as error:
+        for place, session, *_ in heard:
+            said[place] = _failed(session, error)
+        return said
+    began = time.thread_time()
+    for place, session, _, end in heard:
+        try:
+            said[place] = session.outcomes(end=end)
+            jobs[place].wanted_bytes = 0 if session.over else session.wanted_bytes
+        except Exception as error:
+            said[place] = _failed(session, error)
+    meter.results_s += time.thread_time() - began
+    return said
+
+
+def _failed(session: Session, error: Exception) -> Sequence[Outcome]:
+    session.close()
+    return (Failure(error),)
+
+
+def _deliver(jobs: Sequence[_Job], said: Sequence[Sequence[Outcome]]) -> None:
+    for job, outcomes in zip(jobs, said, strict=True):
+        job.flow.make_room()
+        if outcomes:
+            job.flow.deliver(outcomes)
