@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -84,9 +84,22 @@ class Recognizer:
         )
 
     @classmethod
-    def open(cls, bundle: str | Path | None = None, *, threads: int = 1) -> Recognizer:
-        """Loads a bundle by path, hash or alias; None is the shipped default."""
-        return cls(load_bundle(bundle), threads=threads)
+    def open(
+        cls, bundle: str | Path | None = None, *, threads: int = 1, engine: Literal["onnx", "torch"] = "onnx"
+    ) -> Recognizer:
+        """Loads a bundle by path, hash or alias; None is the shipped default.
+
+        Args:
+            bundle: to load.
+            threads: of the ONNX engine for one step.
+            engine: ``onnx`` is the int8 model, ``torch`` the float weights, the reference.
+        """
+        loaded = load_bundle(bundle)
+        if engine == "onnx":
+            return cls(loaded, threads=threads)
+        from asr.model.torch_engine import TorchEngine
+
+        return cls(loaded, engine=TorchEngine.open(loaded.path, loaded.model, len(loaded.tokens), threads=threads))
 
     @property
     def bundle_hash(self) -> str:
@@ -95,6 +108,13 @@ class Recognizer:
     @property
     def geometry(self) -> Geometry:
         return self.engine.geometry
+
+    def warm(self) -> None:
+        """Runs everything once, so that the first stream does not wait for compilers and caches."""
+        stream = self.stream()
+        stream.accept(np.random.default_rng(0).normal(0.0, 0.05, 2 * SAMPLE_RATE_HZ).astype(np.float32))
+        stream.partial()
+        stream.finish()
 
     def stream(self, nbest: int = 1, hints: Hints | None = None) -> RecognitionStream:
         """A new stream; `hints` are phrases that it expects, from ``decoder.hints``."""

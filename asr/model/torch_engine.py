@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from asr.engine import Geometry, State
 from asr.features import Mel
 from asr.model.acoustic import AcousticModel
+from asr.model.config import ModelConfig
 
 
 class TorchEngine:
@@ -18,6 +20,17 @@ class TorchEngine:
 
     def __init__(self, model: AcousticModel) -> None:
         self._model = model.eval()
+
+    @classmethod
+    def open(cls, path: Path, config: ModelConfig, n_tokens: int, *, threads: int | None = None) -> TorchEngine:
+        """The engine of a bundle's or run's float weights; ``threads`` is torch's number in this whole process."""
+        from asr.model.pretrained import load_weights
+
+        if threads:
+            torch.set_num_threads(threads)
+        model = AcousticModel(config, n_tokens)
+        load_weights(model, path)
+        return cls(model)
 
     @property
     def geometry(self) -> Geometry:

@@ -43,24 +43,18 @@ def bench(
     if ctx.invoked_subcommand is not None:
         return
     import numpy as np
-    import torch
 
     from asr.audio import SAMPLE_RATE_HZ
     from asr.bundle import load_bundle
     from asr.check import posteriors_together
     from asr.features import log_mel
-    from asr.model.acoustic import AcousticModel
-    from asr.model.pretrained import load_weights
     from asr.model.torch_engine import TorchEngine
     from asr.recognize import Recognizer
     from asr.synth import of_engine, open_engine
 
-    torch.set_num_threads(1)
     loaded = load_bundle(bundle or None)
     served = Recognizer(loaded)
-    model = AcousticModel(loaded.model, len(loaded.tokens))
-    load_weights(model, loaded.path)
-    reference = Recognizer(loaded, engine=TorchEngine(model))
+    reference = Recognizer(loaded, engine=TorchEngine.open(loaded.path, loaded.model, len(loaded.tokens), threads=1))
     engine = open_engine("espeak")
     voice = of_engine("espeak", "test")[0]
     recordings = [engine.speak(text, voice) for text in SENTENCES]

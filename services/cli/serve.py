@@ -21,6 +21,15 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(envvar="DENGAR_THREADS", help="Worker threads; one per core if not given.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(envvar="DENGAR_ENGINE", help="onnx: the int8 model; torch: its float weights, the reference.")
+    ] = "onnx",
+    max_batch: Annotated[
+        int, typer.Option(envvar="DENGAR_MAX_BATCH", help="Streams that a worker takes in one turn.")
+    ] = 16,
+    batch_wait_ms: Annotated[
+        float, typer.Option(envvar="DENGAR_BATCH_WAIT_MS", help="How long it waits for more of them.")
+    ] = 0.0,
     max_streams: Annotated[
         int, typer.Option(envvar="DENGAR_MAX_STREAMS", help="Calls at once; one more is refused.")
     ] = 64,
@@ -62,6 +71,9 @@ def serve(
         bundle=bundle,
         host=host,
         port=port,
+        engine=engine,
+        max_batch=max_batch,
+        batch_wait_ms=batch_wait_ms,
         max_streams=max_streams,
         max_audio_s=max_audio_s,
         idle_timeout_s=idle_timeout_s,
@@ -77,7 +89,8 @@ def serve(
         output.warn(
             f"{config.host} is not this machine alone: the connection is plain text and anyone who reaches it is served"
         )
-    recognizer = Recognizer.open(config.bundle)
+    recognizer = Recognizer.open(config.bundle, engine=config.engine)
+    recognizer.warm()
 
     def ready(chosen: int) -> None:
         if json:

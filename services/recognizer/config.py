@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -19,6 +19,7 @@ class ServerConfig:
         bundle: folder, hash or alias of the bundle, or None for the shipped one.
         host: address to listen on.
         port: 0 picks a free one.
+        engine: ``onnx`` runs the bundle's int8 model; ``torch`` its float weights, the reference.
         threads: workers that recognise; as many as there are cores for it.
         max_batch: streams that a worker takes in one turn.
         batch_wait_ms: how long a worker waits for more streams to take along, if others are open.
@@ -36,6 +37,7 @@ class ServerConfig:
     bundle: str | None = None
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
+    engine: Literal["onnx", "torch"] = "onnx"
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0

@@ -1,0 +1,1 @@
+"""Load: paced streams against a server, and what its streams then see."""

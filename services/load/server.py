@@ -1,0 +1,96 @@
+"""A server in a process of its own, and what it costs the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.errors import DengarError
+
+STOP_S = 60.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used.
+
+    Attributes:
+        cpu_s: processor seconds of all its threads, since it started.
+        memory_bytes: resident.
+    """
+
+    cpu_s: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that accepts calls.
+
+    Attributes:
+        address: host and port.
+        pid: of its process.
+        bundle: hash of what it serves.
+    """
+
+    address: str
+    pid: int
+    bundle: str
+
+    def usage(self) -> Usage:
+        """What it has used so far; raises `DengarError` if it is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except OSError as error:
+            raise DengarError(f"the server at {self.address} (process {self.pid}) is gone") from error
+        return Usage((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, pages * _PAGE_BYTES)
+
+
+@contextlib.contextmanager
+def served(*arguments: str) -> Iterator[Running]:
+    """Runs `dengar serve` on a free port with further options, and stops it as SIGTERM does.
+
+    Raises:
+        DengarError: it did not start, or did not stop cleanly; its own words are in the message.
+    """
+    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", "0", "--json", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                _, errors = process.communicate()
+                raise DengarError(f"the server did not start: {errors.strip()[-400:] or 'no reason given'}")
+            ready = json.loads(line)
+            yield Running(f"{ready['host']}:{ready['port']}", process.pid, ready["bundle"])
+        finally:
+            process.terminate()
+            try:
+                _, errors = process.communicate(timeout=STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise DengarError(f"the server did not stop within {STOP_S:g} s of SIGTERM") from None
+        if process.returncode != 0:
+            raise DengarError(f"the server ended with code {process.returncode}: {errors.strip()[-400:]}")
+
+
+def scrape(url: str) -> dict[str, float]:
+    """The samples of a Prometheus endpoint, keyed by name and labels as they stand in its text."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text = answer.read().decode("utf-8")
+    found = {}
+    for line in text.splitlines():
+        if match := re.fullmatch(r"([^#\s][^\s{]*(?:\{.*\})?) (\S+)(?: \d+)?", line):
+            found[match[1]] = float(match[2])
+    return found
