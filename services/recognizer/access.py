@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
+import grpc
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -32,7 +33,7 @@ from services.recognizer.interceptors import (
     network_of,
 )
 from services.recognizer.keys import Key, KeyRing
-from services.recognizer.quotas import Account, CallAccount, Quotas, Recent, TokenBucket, set_account
+from services.recognizer.quotas import Account, Quotas, Recent, TokenBucket, set_account
 from services.recognizer.status import ForbiddenError, QuotaError, RefusalError, UnauthenticatedError, abort, status_of
 
 ADMIN_METHODS = ("/dengar.v1.Admin/",)
@@ -119,14 +120,15 @@ class Access(AroundCalls):
             if streaming:
                 await linger(context)
             await abort(context, error)
-        call = CallAccount(account)
-        set_account(call)
+        set_account(account)
         try:
             yield
+        except grpc.aio.AbortError as aborted:  # admitted here, refused further in: too busy, or its audio used up
+            if isinstance(aborted.__cause__, RefusalError):
+                self._refused(aborted.__cause__, method, context, host, key)
+            raise
         finally:
             account.leave()
-            if call.refusal is not None:
-                self._refused(call.refusal, method, context, host, key)
 
     async def _key_of(self, context: Context, caller: str, keys: KeyRing) -> Key:
         """The call's key, which may have expired."""

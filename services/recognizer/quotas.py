@@ -196,39 +196,14 @@ class Recent(Generic[Value]):
                 return
 
 
-class CallAccount:
-    """An account as one call sees it.
-
-    Attributes:
-        refusal: the error that ended the call's allowance, if one did.
-    """
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-        self.refusal: QuotaError | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the key, or the caller's address."""
-        return self._account.name
-
-    def heard(self, seconds: float) -> None:
-        """Counts audio of this call; see `Account.heard`."""
-        try:
-            self._account.heard(seconds)
-        except QuotaError as error:
-            self.refusal = error
-            raise
+_account: ContextVar[Account] = ContextVar("dengar_account")
 
 
-_account: ContextVar[CallAccount] = ContextVar("dengar_account")
-
-
-def current_account() -> CallAccount:
+def current_account() -> Account:
     """The account of the call that this task answers; one without bounds where nothing controls access."""
-    return _account.get(None) or CallAccount(Account("anyone", Quotas()))
+    return _account.get(None) or Account("anyone", Quotas())
 
 
-def set_account(account: CallAccount) -> None:
+def set_account(account: Account) -> None:
     """Makes `account` the one of this task."""
     _account.set(account)

@@ -68,8 +68,11 @@ class BusyError(RefusalError):
         super().__init__(message, cause, retry_after_s)
 
 
-class StoppingError(DengarError):
+class StoppingError(RefusalError):
     """The server takes no more calls, because it is about to end."""
+
+    def __init__(self, message: str, cause: str = "stopping") -> None:
+        super().__init__(message, cause)
 
 
 # The first class that fits decides.
@@ -105,7 +108,10 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -
     """Ends the call with the status of `error`."""
     code, message = status_of(error)
     status = rpc_status.to_status(status_pb2.Status(code=code.value[0], message=message, details=_details(error)))
-    await context.abort(code, message, status.trailing_metadata)
+    try:
+        await context.abort(code, message, status.trailing_metadata)
+    except grpc.aio.AbortError as aborted:
+        raise aborted from error  # for the interceptors
     raise AssertionError("abort raises")
 
 

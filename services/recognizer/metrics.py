@@ -1,0 +1,153 @@
+"""What a server measures: the methods by which its parts say so, and the calls, counted by an interceptor.
+
+The service calls a `Metrics`, whose methods do nothing; `services.recognizer.prometheus` has the one that counts.
+docs/operate.md says what each metric is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import grpc
+
+from services.recognizer.interceptors import AroundCalls, Context
+
+STAGES = ("receive", "features", "vad", "model", "decode", "send")
+LIVE = "live"
+LOOP_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What others count; each function is called at every scrape, from the endpoint's thread.
+
+    Attributes:
+        queued: streams that wait for a worker.
+        processor_s: processor seconds so far, by stage.
+        batches: how often a step of the model served so many streams.
+        keys: API keys that are loaded.
+        log_lines_lost: because the log was read too slowly.
+        certificate_expires: when the TLS certificate ends, in seconds since 1970.
+    """
+
+    queued: Callable[[], int] | None = None
+    processor_s: Callable[[], Mapping[str, float]] | None = None
+    batches: Callable[[], Mapping[int, int]] | None = None
+    keys: Callable[[], int] | None = None
+    log_lines_lost: Callable[[], int] | None = None
+    certificate_expires: Callable[[], float] | None = None
+
+
+class Metrics:
+    """Measures nothing. Every method may be called from any thread."""
+
+    def call_began(self, method: str) -> None:
+        """A call of ``/package.Service/Method`` came in."""
+
+    def call_ended(self, method: str, code: str, seconds: float) -> None:
+        """It ended with a gRPC code, after so long."""
+
+    def refused(self, cause: str) -> None:
+        """A call was not admitted, or ended, for one of the causes of `RefusalError`."""
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """One of `STAGES` took so long by the clock, for one turn or message."""
+
+    def waited(self, seconds: float) -> None:
+        """A stream with news stood in the queue for so long."""
+
+    def audio(self, seconds: float) -> None:
+        """So much audio came in."""
+
+    def first_word(self, seconds: float) -> None:
+        """From the end of a stream's first word, as the recogniser times it, to the result that has it."""
+
+    def interim(self, seconds: float) -> None:
+        """From the arrival of the audio that an interim result rests on to its sending."""
+
+    def taken_back(self, words: int) -> None:
+        """So many words of an interim result were not in the next."""
+
+    def final(self, seconds: float, after: str, role: str = LIVE) -> None:
+        """From the caller's `half_close` or the `endpoint` decision to the sending of the final result."""
+
+    def endpoint(self, reason: str) -> None:
+        """A stream ended, by `half_close`, `silence`, `start_timeout`, `max_length` ..."""
+
+    def answered(self, words: int, audio_s: float, confidence: float | None = None, role: str = LIVE) -> None:
+        """A final result has so many words for so much audio, from the bundle in `role`."""
+
+    def shadow(self, words: int, differences: int) -> None:
+        """A candidate decoded a stream silently: words of the live answer, and edits between the two."""
+
+    def bundle(self, role: str, bundle_hash: str | None) -> None:
+        """`role` (`live`, `candidate`) is now filled by a bundle, or by none."""
+
+    def swap(self, outcome: str) -> None:
+        """A change of the live bundle was `promoted`, `refused` or `rolled_back`."""
+
+    def broken_file(self, kind: str) -> None:
+        """A changed file of `keys` or `tls` could not be used."""
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop was so late for something it had promised."""
+
+    def watch(self, sources: Sources) -> None:
+        """Reads `sources` at every scrape, in place of earlier ones."""
+
+
+class CallMetrics(AroundCalls):
+    """Counts Dengar's calls by method and code; the outermost interceptor, so that refusals count as calls."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def applies(self, method: str) -> bool:
+        """Health checks would drown the rest."""
+        return method.startswith("/dengar.")
+
+    def enter(self, method: str, context: Context, *, streaming: bool) -> AbstractAsyncContextManager[None]:  # noqa: ARG002
+        """Counts a call from its first byte to its last."""
+        return self._counted(method, context)
+
+    @contextlib.asynccontextmanager
+    async def _counted(self, method: str, context: Context) -> AsyncIterator[None]:
+        began = time.monotonic()
+        code = "UNKNOWN"
+        self._metrics.call_began(method)
+        try:
+            yield
+            code = code_of(context)
+        except grpc.aio.AbortError:
+            code = code_of(context)
+            raise
+        except asyncio.CancelledError:
+            left_s = context.time_remaining()
+            code = "DEADLINE_EXCEEDED" if left_s is not None and left_s <= 0 else "CANCELLED"
+            raise
+        finally:
+            self._metrics.call_ended(method, code, time.monotonic() - began)
+
+
+def code_of(context: Context) -> str:
+    """The name of the code that a call ends with."""
+    code = context.code()
+    if isinstance(code, int):
+        code = _CODES.get(code, grpc.StatusCode.UNKNOWN)
+    return code.name if code else "OK"
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+async def watch_loop(metrics: Metrics, interval_s: float = LOOP_INTERVAL_S) -> None:
+    """Measures for ever how late the event loop is; run it as a task."""
+    while True:
+        due = time.monotonic() + interval_s
+        await asyncio.sleep(interval_s)
+        metrics.loop_lag(max(0.0, time.monotonic() - due))

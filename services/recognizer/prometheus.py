@@ -1,0 +1,237 @@
+"""Metrics for Prometheus: counted in a registry of their own and served over HTTP.
+
+What the workers count for themselves is read when Prometheus asks (`Sources`) and costs the hot path nothing.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from asr.errors import ConfigError
+from services.recognizer.metrics import LIVE, Metrics, Sources
+
+CALL_S = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+FINAL_S = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
+FIRST_WORD_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 5)
+INTERIM_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2)
+STAGE_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+WAIT_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
+AUDIO_S = (0.5, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60, 300)
+BATCH_STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+Child = TypeVar("Child", Counter, Gauge, Histogram)
+disable_created_metrics()  # of each series' beginning: a third more of them, for nobody
+
+
+class PrometheusMetrics(Metrics):
+    """Counts in a registry of its own, to be scraped with `endpoint`."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+
+        def counter(name: str, about: str, *labels: str) -> _Children[Counter]:
+            return _Children(Counter(f"dengar_{name}", about, labels, registry=registry), labelled=bool(labels))
+
+        def histogram(name: str, about: str, buckets: Iterable[float], *labels: str) -> _Children[Histogram]:
+            metric = Histogram(f"dengar_{name}", about, labels, buckets=tuple(buckets), registry=registry)
+            return _Children(metric, labelled=bool(labels))
+
+        in_flight = Gauge("dengar_calls_in_flight", "Calls being answered.", ["method"], registry=registry)
+        self._in_flight = _Children(in_flight, labelled=True)
+        self._calls = counter("calls", "Calls that ended.", "method", "code")
+        self._call_s = histogram("call_seconds", "How long calls last.", CALL_S, "method")
+        self._refusals = counter("refusals", "Calls not admitted, or ended for a quota.", "cause")
+        self._stages = histogram("stage_seconds", "Time of one turn or message in a stage.", STAGE_S, "stage")
+        self._waits = histogram("queue_wait_seconds", "How long streams with news wait for a worker.", WAIT_S)
+        self._audio = counter("audio_seconds", "Audio received.")
+        self._first_words = histogram(
+            "first_word_seconds", "From the end of the first word to the result that has it.", FIRST_WORD_S
+        )
+        self._interims = histogram("interim_lag_seconds", "From audio to the interim result on it.", INTERIM_S)
+        self._taken_back = counter("interim_words_taken_back", "Words of interim results not in the next.")
+        self._finals = histogram(
+            "final_latency_seconds", "From half-close or endpoint decision to the final.", FINAL_S, "after", "role"
+        )
+        self._endpoints = counter("endpoints", "Streams by what ended them.", "reason")
+        self._answers = counter("answers", "Final results.", "role")
+        self._empty = counter("empty_answers", "Final results without a word.", "role")
+        self._words = counter("words", "Words in final results.", "role")
+        self._answer_audio = histogram("answer_audio_seconds", "Audio behind a final result.", AUDIO_S)
+        self._confidence = histogram("confidence", "Confidence of final results with words.", SHARES, "role")
+        self._shadow_answers = counter("shadow_answers", "Streams that a candidate decoded silently.")
+        self._shadow_words = counter("shadow_words", "Words of the live answers to them.")
+        self._shadow_edits = counter("shadow_differences", "Word edits between live and candidate.")
+        self._bundle = Info("dengar_bundle", "Hash of the bundle in each role.", ["role"], registry=registry)
+        self._swaps = counter("swaps", "Changes of the live bundle.", "outcome")
+        self._broken = counter("broken_files", "Changed files that could not be used.", "kind")
+        self._lag = histogram("event_loop_lag_seconds", "How late the event loop is.", WAIT_S)
+        for kind in ("keys", "tls"):  # an alert on a change needs the value before it
+            self._broken[kind,].inc(0)
+        self._sources = _SourceCollector()
+        registry.register(self._sources)
+
+    def call_began(self, method: str) -> None:
+        self._in_flight[method,].inc()
+
+    def call_ended(self, method: str, code: str, seconds: float) -> None:
+        self._in_flight[method,].dec()
+        self._calls[method, code].inc()
+        self._call_s[method,].observe(seconds)
+
+    def refused(self, cause: str) -> None:
+        self._refusals[cause,].inc()
+
+    def stage(self, stage: str, seconds: float) -> None:
+        self._stages[stage,].observe(seconds)
+
+    def waited(self, seconds: float) -> None:
+        self._waits[()].observe(seconds)
+
+    def audio(self, seconds: float) -> None:
+        self._audio[()].inc(seconds)
+
+    def first_word(self, seconds: float) -> None:
+        self._first_words[()].observe(seconds)
+
+    def interim(self, seconds: float) -> None:
+        self._interims[()].observe(seconds)
+
+    def taken_back(self, words: int) -> None:
+        self._taken_back[()].inc(words)
+
+    def final(self, seconds: float, after: str, role: str = LIVE) -> None:
+        self._finals[after, role].observe(seconds)
+
+    def endpoint(self, reason: str) -> None:
+        self._endpoints[reason,].inc()
+
+    def answered(self, words: int, audio_s: float, confidence: float | None = None, role: str = LIVE) -> None:
+        self._answers[role,].inc()
+        self._answer_audio[()].observe(audio_s)
+        if not words:
+            self._empty[role,].inc()
+            return
+        self._words[role,].inc(words)
+        if confidence is not None:
+            self._confidence[role,].observe(confidence)
+
+    def shadow(self, words: int, differences: int) -> None:
+        self._shadow_answers[()].inc()
+        self._shadow_words[()].inc(words)
+        self._shadow_edits[()].inc(differences)
+
+    def bundle(self, role: str, bundle_hash: str | None) -> None:
+        with contextlib.suppress(KeyError):
+            self._bundle.remove(role)
+        if bundle_hash is not None:
+            self._bundle.labels(role).info({"hash": bundle_hash})
+
+    def swap(self, outcome: str) -> None:
+        self._swaps[outcome,].inc()
+
+    def broken_file(self, kind: str) -> None:
+        self._broken[kind,].inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        self._lag[()].observe(seconds)
+
+    def watch(self, sources: Sources) -> None:
+        self._sources.sources = sources
+
+
+class _Children(dict[tuple[str, ...], Child]):
+    """A metric's children by their labels: `labels()` costs more than counting. Without labels, the metric at ()."""
+
+    def __init__(self, metric: Child, *, labelled: bool) -> None:
+        super().__init__()
+        self._metric = metric
+        if not labelled:
+            self[()] = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> Child:
+        child = self[labels] = self._metric.labels(*labels)
+        return child
+
+
+class _SourceCollector(Collector):
+    """Turns `Sources` into metrics when asked."""
+
+    def __init__(self) -> None:
+        self.sources = Sources()
+
+    def collect(self) -> Iterator[Metric]:
+        sources = self.sources
+        queued = GaugeMetricFamily("dengar_queued_streams", "Streams that wait for a worker.")
+        keys = GaugeMetricFamily("dengar_keys", "API keys that are loaded.")
+        expires = GaugeMetricFamily("dengar_certificate_expiry_timestamp_seconds", "When the TLS certificate ends.")
+        for family, read in ((queued, sources.queued), (keys, sources.keys), (expires, sources.certificate_expires)):
+            if read is not None:
+                family.add_metric([], read())
+            yield family
+        lost = CounterMetricFamily("dengar_log_lines_lost", "Lines of the log that were lost.")
+        if sources.log_lines_lost is not None:
+            lost.add_metric([], sources.log_lines_lost())
+        yield lost
+        processor = CounterMetricFamily("dengar_processor_seconds", "Processor time by stage.", labels=["stage"])
+        if sources.processor_s is not None:
+            for stage, seconds in sources.processor_s().items():
+                processor.add_metric([stage], seconds)
+        yield processor
+        batches = HistogramMetricFamily("dengar_batch_streams", "Streams served by one step of the model.")
+        if sources.batches is not None:
+            counts = [0] * (len(BATCH_STREAMS) + 1)
+            total = 0
+            for streams, times in dict(sources.batches()).items():
+                counts[bisect.bisect_left(BATCH_STREAMS, streams)] += times
+                total += streams * times
+            bounds = [*(f"{bound:.1f}" for bound in BATCH_STREAMS), "+Inf"]
+            batches.add_metric([], list(zip(bounds, accumulate(counts), strict=True)), total)
+        yield batches
+
+
+class Endpoint:
+    """Serves metrics over HTTP at ``/metrics``, from a thread of its own, until `close`.
+
+    Args:
+        metrics: what to serve.
+        host: address to listen on; the metrics hold no content, but anybody who reaches it can read them.
+        port: 0 picks a free one.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+
+    def __init__(self, metrics: PrometheusMetrics, host: str = "127.0.0.1", port: int = 0) -> None:
+        try:
+            self._server, self._thread = start_http_server(port, host, metrics.registry)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics cannot be served at {host}:{port}: {error.strerror or error}; choose another --metrics-port"
+            ) from error
+        self.port: int = self._server.server_port
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
