@@ -128,22 +128,32 @@ def _measured(traces: list[Trace], config: EndpointConfig, packet_ms: int) -> li
 def _show(rows: list[EndpointSummary]) -> None:
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
-    for column in ("rule", "condition", "corpus"):
-        table.add_column(column)
-    for column in ("items", "delay median", "p95", "= voice", "+ silence", "+ packet"):
-        table.add_column(column, justify="right")
-    for column in ("cut early", "words lost", "unended", "not begun"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        seconds = (row.delay_median_s, row.delay_p95_s, row.voice_lag_s, row.silence_s, row.packet_s)
-        shares = (row.early.value, row.words_lost, row.unended, row.start_timeouts)
-        table.add_row(
-            row.rule,
-            row.condition,
-            row.corpus,
-            str(row.recordings),
-            *("–" if value is None else f"{value:.2f} s" for value in seconds),
-            *("–" if value is None else f"{value:.1%}" for value in shares),
-        )
-    output.console.print(table)
+    for condition, corpus in dict.fromkeys((row.condition, row.corpus) for row in rows):
+        chosen = [row for row in rows if (row.condition, row.corpus) == (condition, corpus)]
+        output.console.print(f"\n{condition}, {corpus}: {chosen[0].recordings} recordings", highlight=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("rule")
+        for column in ("median p95 s", "voice+rule+packet", "cut (words)", "open", "empty"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in chosen:
+            parts = (row.voice_lag_s, row.silence_s, row.packet_s)
+            table.add_row(
+                row.rule,
+                f"{_seconds(row.delay_median_s)} {_seconds(row.delay_p95_s)}",
+                "+".join(map(_seconds, parts)),
+                f"{row.early.value or 0.0:.1%} ({row.words_lost:.1%})",
+                f"{row.unended:.0%}",
+                f"{row.start_timeouts:.0%}",
+            )
+        output.console.print(table)
+    output.console.print(
+        "\nThe delay is made of what voice activity and recogniser lag behind the speaker, the rule's silence and the "
+        "rest of the packet.\ncut: ended before the last word was over (share of words lost); open: not ended; "
+        "empty: ended as if nobody had spoken",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
