@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +78,29 @@ class VoiceActivity:
         probabilities, after = self._session.run(None, feeds)
         return probabilities[:, 0], {"context": samples[:, -_CONTEXT:], "lstm": after.transpose(1, 0, 2)}
 
+    def hear(self, heard: Sequence[tuple[VoiceStream, Samples]]) -> list[Probabilities]:
+        """Steps many streams of this model together, as long as any has a whole frame.
+
+        Args:
+            heard: streams, each at most once, and the samples that came in on them, each of shape (T,), any T.
+
+        Returns:
+            The probabilities of the frames that each stream completed, each of shape (t,).
+        """
+        streams = [stream for stream, _ in heard]
+        frames = [stream.frames.accept(samples) for stream, samples in heard]
+        found: list[list[np.float32]] = [[] for _ in heard]
+        for place in range(max(map(len, frames), default=0)):
+            ready = [row for row, cut in enumerate(frames) if place < len(cut)]
+            together = {
+                name: np.concatenate([streams[row].state[name] for row in ready]) for name in streams[ready[0]].state
+            }
+            probabilities, after = self.step(np.stack([frames[row][place] for row in ready]), together)
+            for index, row in enumerate(ready):
+                found[row].append(probabilities[index])
+                streams[row].state = {name: value[index : index + 1] for name, value in after.items()}
+        return [np.array(each, dtype=np.float32) for each in found]
+
 
 class VoiceFrames:
     """Cuts one stream's samples into frames."""
@@ -93,20 +117,21 @@ class VoiceFrames:
 
 
 class VoiceStream:
-    """One stream by itself: samples in, probabilities out."""
+    """One stream: samples in, probabilities out, by itself or through `VoiceActivity.hear` with others.
+
+    Attributes:
+        frames: cuts its samples.
+        state: of the model, as `VoiceActivity.initial_state`.
+    """
 
     def __init__(self, model: VoiceActivity) -> None:
         self._model = model
-        self._frames = VoiceFrames()
-        self._state = model.initial_state(1)
+        self.frames = VoiceFrames()
+        self.state = model.initial_state(1)
 
     def accept(self, samples: Samples) -> Probabilities:
         """Takes samples of shape (T,), any T; returns the probabilities of the frames that they complete, (t,)."""
-        found = []
-        for frame in self._frames.accept(samples):
-            probability, self._state = self._model.step(frame[None], self._state)
-            found.append(probability[0])
-        return np.array(found, dtype=np.float32)
+        return self._model.hear([(self, samples)])[0]
 
 
 @functools.cache

@@ -68,6 +68,24 @@ def test_streams_may_be_taken_out_of_a_batch_and_joined_by_others(model, speech)
     np.testing.assert_allclose(found, [alone[10], alone[0]], atol=1e-5)
 
 
+def test_streams_in_step_hear_what_each_hears_alone(model, speech) -> None:
+    rng = np.random.default_rng(4)
+    recordings = [speech, speech[5000:], 0.1 * speech[::-1].copy(), rng.normal(0, 0.2, 20_000).astype(np.float32)]
+    streams = [VoiceStream(model) for _ in recordings]
+    found: list[list[np.ndarray]] = [[] for _ in recordings]
+    starts = [0] * len(recordings)
+    while any(start < len(recording) for start, recording in zip(starts, recordings, strict=True)):
+        heard = []
+        for row, recording in enumerate(recordings):
+            end = starts[row] + int(rng.integers(0, 4000))
+            heard.append((streams[row], recording[starts[row] : end]))
+            starts[row] = end
+        for row, probabilities in enumerate(model.hear(heard)):
+            found[row].append(probabilities)
+    for recording, parts in zip(recordings, found, strict=True):
+        np.testing.assert_allclose(np.concatenate(parts), VoiceStream(model).accept(recording), atol=1e-5)
+
+
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 3000), max_size=10))
 def test_packets_do_not_matter(sizes: list[int]) -> None:
