@@ -87,6 +87,8 @@ class PrometheusMetrics(Metrics):
         self._lag = histogram("event_loop_lag_seconds", "How late the event loop is.", WAIT_S)
         for kind in ("keys", "tls"):  # an alert on a change needs the value before it
             self._broken[kind,].inc(0)
+        for outcome in ("promoted", "refused", "rolled_back"):
+            self._swaps[outcome,].inc(0)
         self._sources = _SourceCollector()
         registry.register(self._sources)
 
