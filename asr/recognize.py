@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -54,14 +54,6 @@ class Costs:
     model_s: float = 0.0
     decode_s: float = 0.0
     batches: Counter[int] = field(default_factory=Counter)
-
-
-class Heard(NamedTuple):
-    """What came in on a stream: the next samples, shape (T,), and whether they are its last."""
-
-    stream: RecognitionStream
-    samples: Samples
-    end: bool
 
 
 class Recognizer:
@@ -143,14 +135,15 @@ class Recognizer:
         self._hear([(stream, samples, True)], lambda _, log_probs: found.append(log_probs), Costs())
         return np.concatenate(found)
 
-    def advance(self, heard: Sequence[Heard], costs: Costs | None = None) -> None:
+    def advance(self, heard: Sequence[tuple[RecognitionStream, Samples, bool]], costs: Costs | None = None) -> None:
         """Recognises what came in on many streams of this recogniser together.
 
         Features are transformed in one piece and the model takes a step for all streams that are ready, at most
         `MAX_BATCH` at a time; what is heard in a stream is the same as alone (see `asr.model.quantise`).
 
         Args:
-            heard: each stream at most once; not to be touched by another thread meanwhile.
+            heard: streams, each at most once, with the next samples of each, shape (T,), and whether they are its last.
+                No other thread may touch them meanwhile.
             costs: told what the stages cost.
         """
         streams = [stream for stream, _, _ in heard]
@@ -267,7 +260,7 @@ class RecognitionStream:
 
     def accept(self, samples: Samples) -> None:
         """Takes samples of shape (T,), any T, and recognises as far as they reach."""
-        self._recognizer.advance([Heard(self, samples, False)])
+        self._recognizer.advance([(self, samples, False)])
 
     def partial(self) -> Partial:
         """The best reading so far."""
@@ -280,7 +273,7 @@ class RecognitionStream:
     def finish(self) -> list[Hypothesis]:
         """Recognises the rest and returns up to `nbest` hypotheses, best first; the stream is then used up."""
         if not self._finished:
-            self._recognizer.advance([Heard(self, np.zeros(0, np.float32), True)])
+            self._recognizer.advance([(self, np.zeros(0, np.float32), True)])
         return self._decoder.finish(self._nbest)
 
     def hears(self, samples: Samples, *, end: bool) -> None:

@@ -51,3 +51,12 @@ def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from asr.decode import DecoderConfig
 
     return build_bundle(tiny_run, tmp_path_factory.mktemp("tiny-bundle"), decoder=DecoderConfig(beam_width=4))
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with another decoder, and so another bundle."""
+    from asr.bundle import build_bundle
+    from asr.decode import DecoderConfig
+
+    return build_bundle(tiny_run, tmp_path_factory.mktemp("other-bundle"), decoder=DecoderConfig(beam_width=6))

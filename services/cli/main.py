@@ -20,6 +20,7 @@ from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
 from services.cli.keys import keys_app
 from services.cli.ladder import ladder
+from services.cli.models import app as models_app
 from services.cli.report import report
 from services.cli.serve import serve
 from services.cli.stream import stream
@@ -45,6 +46,7 @@ bench_app.command("endpoint")(bench_endpoint)
 bench_app.command("load")(bench_load)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
 app.command("train")(train)
 app.command("tune")(tune)
 app.command("transcribe")(transcribe)

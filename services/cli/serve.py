@@ -33,6 +33,12 @@ def serve(
     max_streams: Annotated[
         int, typer.Option(envvar="DENGAR_MAX_STREAMS", help="Calls at once; one more is refused.")
     ] = 64,
+    registry: Annotated[
+        str,
+        typer.Option(
+            envvar="DENGAR_REGISTRY", help="Folder of bundles whose alias live is followed; see dengar models."
+        ),
+    ] = "",
     max_audio_s: Annotated[
         float, typer.Option(envvar="DENGAR_MAX_AUDIO_S", help="Seconds of audio in one call.")
     ] = 300.0,
@@ -64,11 +70,14 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core logs to stderr; what matters is raised
     from asr.recognize import Recognizer
     from services.recognizer.config import server_config
-    from services.recognizer.server import serve as run
+    from services.recognizer.server import Server
+    from services.recognizer.server import serve as serve_until_told
+    from services.registry import Registry
 
     chosen_threads = {} if threads is None else {"threads": threads}
     config = server_config(
         bundle=bundle,
+        registry=registry,
         host=host,
         port=port,
         engine=engine,
@@ -89,7 +98,15 @@ def serve(
         output.warn(
             f"{config.host} is not this machine alone: the connection is plain text and anyone who reaches it is served"
         )
-    recognizer = Recognizer.open(config.bundle, engine=config.engine)
+
+    def load(name: str) -> Recognizer:
+        return Recognizer.open(name or None, engine=config.engine)
+
+    name = config.bundle or ""
+    if config.registry and not name:
+        followed = Registry(config.registry)
+        name = str(followed.path(followed.live()))
+    recognizer = load(name)
     recognizer.warm()
 
     def ready(chosen: int) -> None:
@@ -102,4 +119,7 @@ def serve(
                 soft_wrap=True,
             )
 
-    asyncio.run(run(recognizer, config, ready))
+    async def run() -> None:
+        await serve_until_told(Server(recognizer, config, load, name=name), ready)
+
+    asyncio.run(run())

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import numpy as np
@@ -58,6 +59,10 @@ class Timings:
         return float(np.mean(np.array(self.late) > BEHIND_S)) if self.late else 0.0
 
 
+class _EndedError(Exception):
+    """A stream that ended without a final result; the status's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     at_s: float
@@ -86,7 +91,7 @@ async def run_streams(
         await asyncio.gather(
             *(
                 _caller(
-                    speech_pb2_grpc.SpeechStub(channels[number % len(channels)]),
+                    speech_pb2_grpc.SpeechStub(channels[number % len(channels)]),  # type: ignore[no-untyped-call]
                     packets,
                     np.random.default_rng([seed, number]),
                     ends,
@@ -97,7 +102,7 @@ async def run_streams(
         )
     finally:
         for channel in channels:
-            await channel.close()
+            await channel.close(None)
 
 
 async def _caller(
@@ -113,8 +118,8 @@ async def _caller(
         query = queries[int(rng.integers(len(queries)))]
         try:
             await _query(stub, query, timings)
-        except grpc.aio.AioRpcError as error:
-            name = error.code().name
+        except (grpc.aio.AioRpcError, _EndedError) as error:
+            name = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
             timings.errors[name] = timings.errors.get(name, 0) + 1
             await asyncio.sleep(float(rng.uniform(0.2, 1.0)))
 
@@ -149,9 +154,7 @@ async def _query(stub: speech_pb2_grpc.SpeechStub, packets: Sequence[bytes], tim
     _note_interim(seen, result, timings)
 
 
-async def _read(
-    call: grpc.aio.StreamStreamCall, began: float, seen: list[_Seen]
-) -> tuple[float, pb.StreamingRecognitionResult]:
+async def _read(call: Any, began: float, seen: list[_Seen]) -> tuple[float, pb.StreamingRecognitionResult]:
     while (response := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
         now_s = time.monotonic() - began
         for result in response.results:
@@ -160,9 +163,7 @@ async def _read(
             words = tuple(result.alternatives[0].transcript.split())
             end_s = result.result_end_time.ToTimedelta().total_seconds()
             seen.append(_Seen(now_s, words, result.stability, end_s))
-    raise grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )
+    raise _EndedError((await call.code()).name)
 
 
 def _note_interim(seen: Sequence[_Seen], final: pb.StreamingRecognitionResult, timings: Timings) -> None:

@@ -17,6 +17,10 @@ class ServerConfig:
 
     Attributes:
         bundle: folder, hash or alias of the bundle, or None for the shipped one.
+        registry: folder of bundles whose alias `live` is followed while serving; none if empty.
+        follow_s: how often it is looked at.
+        max_rtf: processor seconds that another bundle may take for a second of audio to be served.
+        max_slowdown: how many times slower than the live one it may be.
         host: address to listen on.
         port: 0 picks a free one.
         engine: ``onnx`` runs the bundle's int8 model; ``torch`` its float weights, the reference.
@@ -35,6 +39,10 @@ class ServerConfig:
     """
 
     bundle: str | None = None
+    registry: str = ""
+    follow_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    max_rtf: Annotated[float, Field(gt=0, le=100)] = 0.5
+    max_slowdown: Annotated[float, Field(gt=0, le=1000)] = 2.0
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 50_051
     engine: Literal["onnx", "torch"] = "onnx"

@@ -173,7 +173,10 @@ class Pipeline:
         self._changed.notify()
 
     def _work(self, meter: Meter) -> None:
-        while jobs := self._take():
+        while True:
+            jobs = self._take()
+            if not jobs:
+                return
             meter.busy_since = time.monotonic()
             said = _turn(jobs, meter)
             meter.turns += 1
@@ -181,6 +184,7 @@ class Pipeline:
             self._give_back(jobs)
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everybody who might listen
                 jobs[0].flow.loop.call_soon_threadsafe(_deliver, jobs, said)
+            del jobs, said  # or the last streams, and their bundle, would live until the next turn
 
     def _take(self) -> list[_Job]:
         """Waits for streams; an empty list means the end."""

@@ -17,14 +17,18 @@ from grpc_reflection.v1alpha import reflection
 
 from asr import __version__
 from asr.errors import ConfigError
+from services.dengar.v1 import admin_pb2_grpc, speech_pb2_grpc
 from services.dengar.v1 import speech_pb2 as pb
-from services.dengar.v1 import speech_pb2_grpc
 from services.recognizer import messages
+from services.recognizer.admin import ADMIN, AdminService, Swapper, follow
 from services.recognizer.audio_in import ENCODINGS
+from services.recognizer.bundles import Bundles, Loader, Served, SwapRules
 from services.recognizer.config import ServerConfig
 from services.recognizer.pipeline import Flow, Pipeline
 from services.recognizer.session import EndOfUtterance, Failure, Final, Interim, Recognizer, Session, SessionConfig
+from services.recognizer.shadow import ShadowListener
 from services.recognizer.status import BusyError, CallTimeoutError, IdleError, ProtocolError, StoppingError, abort
+from services.registry import Registry
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
 END_OF_UTTERANCE = pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
@@ -38,13 +42,14 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     """Answers the calls of `dengar.v1.Speech`.
 
     Args:
-        recognizer: shared by all streams.
+        bundles: who answers.
         config: bounds.
     """
 
-    def __init__(self, recognizer: Recognizer, config: ServerConfig) -> None:
-        self._recognizer = recognizer
+    def __init__(self, bundles: Bundles, config: ServerConfig) -> None:
+        self._bundles = bundles
         self._config = config
+        self._shadow = ShadowListener()
         self._pipeline = Pipeline(config.threads, config.max_batch, config.batch_wait_ms / 1000)
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._calls = 0
@@ -59,13 +64,14 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     def close(self) -> None:
         """Ends the worker threads once their work is done."""
         self._pipeline.stop()
+        self._shadow.close()
         self._helper.shutdown()
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:  # noqa: N802, ARG002
         """Says what is served."""
         return pb.GetInfoResponse(
             version=__version__,
-            bundle_hash=self._recognizer.bundle_hash,
+            bundle_hash=self._bundles.live.hash,
             language_codes=messages.LANGUAGES,
             encodings=ENCODINGS[1:],
             max_audio_duration=messages.duration(self._config.max_audio_s),
@@ -82,6 +88,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 if isinstance(final, Failure):
                     raise final.error
                 assert isinstance(final, Final), "without interim results nothing comes before the end"
+                self._shadowed(flow, final)
                 result = messages.unary_result(final.hypotheses, settings, final.at_s)
                 return pb.RecognizeResponse(
                     results=[result], metadata=messages.metadata(flow.session.recognizer.bundle_hash, final.at_s)
@@ -131,6 +138,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                     raise error
             await context.write(response)
             if isinstance(outcome, Final):
+                self._shadowed(flow, outcome)
                 return ended
 
     async def _listen(self, flow: Flow, context: Context) -> None:
@@ -212,31 +220,52 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     ) -> AsyncIterator[Flow]:
         interim = streaming is not None and streaming.interim_results
         single = streaming is not None and streaming.single_utterance
-        config = SessionConfig(
-            nbest=settings.nbest,
-            interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
-            endpoint_silence_s=self._config.endpoint_silence_s if single else None,
-        )
-        decoder = settings.decoder(self._config.max_audio_s)
-        flow = self._pipeline.open(Session(self._recognizer, decoder, config))
+        bundle = self._bundles.take()
         try:
-            yield flow
+            config = SessionConfig(
+                nbest=settings.nbest,
+                interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
+                endpoint_silence_s=self._config.endpoint_silence_s if single else None,
+                record=self._bundles.wants_shadow(bundle),
+            )
+            flow = self._pipeline.open(Session(bundle.recognizer, settings.decoder(self._config.max_audio_s), config))
+            try:
+                yield flow
+            finally:
+                flow.close()
         finally:
-            flow.close()
+            self._bundles.release(bundle)
+
+    def _shadowed(self, flow: Flow, final: Final) -> None:
+        """Lets the candidate hear an answered stream, if that was wanted when it began."""
+        candidate = self._bundles.candidate
+        if flow.session.config.record and candidate is not None:
+            answered = final.hypotheses[0].text
+            self._shadow.listen(candidate, flow.session.recording, answered, self._bundles.shadow)
 
 
 class Server:
     """A speech server: `start`, then `drain`.
 
     Args:
-        recognizer: what answers.
+        recognizer: what answers to begin with.
         config: where and how much.
+        load: opens other bundles, by folder, hash or alias.
+        name: where the recogniser was loaded from.
     """
 
-    def __init__(self, recognizer: Recognizer, config: ServerConfig) -> None:
+    def __init__(
+        self, recognizer: Recognizer, config: ServerConfig, load: Loader | None = None, *, name: str = ""
+    ) -> None:
         self.config = config
-        self._service = SpeechService(recognizer, config)
+        live = Served(recognizer, name)
+        self.bundles = Bundles(
+            live, load or _no_other, SwapRules(max_rtf=config.max_rtf, max_slowdown=config.max_slowdown)
+        )
+        self.swapper = Swapper(self.bundles)
+        self._service = SpeechService(self.bundles, config)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._following: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
@@ -247,8 +276,10 @@ class Server:
             ]
         )
         speech_pb2_grpc.add_SpeechServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
+        admin = AdminService(self.swapper)
+        admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SPEECH, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SPEECH, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:
@@ -265,7 +296,10 @@ class Server:
                 f"{address} cannot be listened on; is another server there? --port 0 picks a free one"
             ) from error
         await self._server.start()
-        for name in ("", SPEECH):
+        if self.config.registry:
+            registry = Registry(self.config.registry)
+            self._following = asyncio.create_task(follow(registry, self.swapper, self.config.follow_s))
+        for name in ("", SPEECH, ADMIN):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
 
@@ -273,6 +307,8 @@ class Server:
         """Refuses new calls, lets running ones finish for at most `drain_s`, and stops."""
         await self._health.enter_graceful_shutdown()
         self._service.refuse()
+        if self._following is not None:
+            self._following.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._service.idle.wait(), self.config.drain_s)
         # What is left are health watches, which end only with the connection, and last messages on their way. One
@@ -281,19 +317,21 @@ class Server:
         self._service.close()
 
 
-async def serve(recognizer: Recognizer, config: ServerConfig, ready: Callable[[int], None]) -> None:
+def _no_other(name: str) -> Recognizer:
+    raise ConfigError(f"bundle {name!r}: this server was started without a way to load others")
+
+
+async def serve(server: Server, ready: Callable[[int], None]) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
     Args:
-        recognizer: what answers.
-        config: where and how much.
+        server: not yet started.
         ready: called once with the port when calls are accepted.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = Server(recognizer, config)
     ready(await server.start())
     await stop.wait()
     log.info("draining")

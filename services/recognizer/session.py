@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from asr.audio import MIN_DURATION_S, SAMPLE_RATE_HZ, Samples
 from asr.errors import AudioError
@@ -121,11 +122,13 @@ class SessionConfig:
         nbest: how many hypotheses the final result has at most.
         interim_interval_s: interim results at most this often; None for none.
         endpoint_silence_s: silence after a word that ends the utterance; None for never.
+        record: keep what was heard, for `Session.recording`.
     """
 
     nbest: int = 1
     interim_interval_s: float | None = None
     endpoint_silence_s: float | None = None
+    record: bool = False
 
 
 class Session:
@@ -150,6 +153,13 @@ class Session:
         self._heard = 0
         self._over = False
         self._last_interim = ("", -float("inf"))
+        self._recorded: list[npt.NDArray[np.int16]] = []
+
+    @property
+    def recording(self) -> Samples:
+        """What was heard, shape (T,), if it was to be recorded."""
+        kept = np.concatenate([np.zeros(0, np.int16), *self._recorded])
+        return kept.astype(np.float32) / np.float32(32767)
 
     @property
     def duration_s(self) -> float:
@@ -207,6 +217,8 @@ class Session:
         block, rest = samples[:size], samples[size:]
         self._waiting = [rest] if len(rest) else []
         self._heard += len(block)
+        if self.config.record:
+            self._recorded.append(np.rint(block * np.float32(32767)).astype(np.int16))
         end = self._received_all and not self._waiting
         if end and self.duration_s < MIN_DURATION_S:
             raise AudioError(
