@@ -78,10 +78,10 @@ def without_content(record: logging.LogRecord) -> logging.LogRecord:
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     if error is not None:
         known = getattr(error, _REFERENCE, None)
-        kept.reference = known or getattr(record, "reference", None) or uuid.uuid4().hex[:12]
+        reference = known or getattr(record, "reference", None) or uuid.uuid4().hex[:12]
         with contextlib.suppress(AttributeError, TypeError):
-            setattr(error, _REFERENCE, kept.reference)
-        kept.error = None if known else _described(error)
+            setattr(error, _REFERENCE, reference)
+        kept.__dict__.update(reference=reference, error=None if known else _described(error))
     kept.exc_info = kept.exc_text = kept.stack_info = None
     return kept
 

@@ -78,13 +78,16 @@ class Access(AroundCalls):
         now: Callable[[], float] = time.time,
     ) -> None:
         self._config, self._keys, self._on_refused, self._clock = config, keys, on_refused, clock
-        self._new_account = lambda name: Account(name, config.caller_quotas, clock, now)
+        self._now = now
         self._by_name: dict[str, Account] = {}
         self._by_address = Recent(self._new_account, CALLERS, lambda account: account.streams > 0)
         self._failures = Recent(
             lambda _: TokenBucket(config.failed_keys_per_minute, clock), CALLERS, lambda bucket: bucket.wait_s() > 0
         )
         self._trusted: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+
+    def _new_account(self, name: str) -> Account:
+        return Account(name, self._config.caller_quotas, self._clock, self._now)
 
     def applies(self, method: str) -> bool:
         """Health is for everybody, and reflection if it is open."""
@@ -111,7 +114,7 @@ class Access(AroundCalls):
                     )
                 account = self._by_name.setdefault(key.name, self._new_account(key.name))
                 account.quotas = key.quotas
-            _check_role(method, host, key)
+            check_role(method, host, key)
             account.enter()
             if method.startswith(ADMIN_METHODS):
                 audit.info("admitted", extra=_who(method, context, host, key))
@@ -174,9 +177,8 @@ def _who(method: str, context: Context, host: str, key: Key | None) -> dict[str,
     fields = {"method": method, "peer": host}
     if key is not None:
         fields |= {"key": key.name, "key_id": key.id}
-    certificate = context.auth_context().get("x509_common_name")
-    if certificate:
-        fields["certificate"] = certificate[0].decode(errors="replace")
+    for name in context.auth_context().get("x509_common_name", ()):
+        fields["certificate"] = name.decode(errors="replace")
     return fields
 
 
@@ -189,7 +191,17 @@ def _presented(context: Context) -> str | None:
     return metadata.get("x-api-key", "").strip() or None
 
 
-def _check_role(method: str, host: str, key: Key | None) -> None:
+def check_role(method: str, host: str, key: Key | None) -> None:
+    """Whether a caller may call a method at all.
+
+    Args:
+        method: as ``/package.Service/Method``.
+        host: the caller's address.
+        key: the caller's, or None where there are no keys.
+
+    Raises:
+        ForbiddenError: it may not.
+    """
     if not method.startswith(ADMIN_METHODS):
         return
     if key is None and not is_local(host):

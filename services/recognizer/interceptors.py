@@ -26,7 +26,7 @@ HEALTH = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection."
 
 
-class AroundCalls(grpc.aio.ServerInterceptor):
+class AroundCalls(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs alone
     """Runs `enter` around the handler of each method that `applies`."""
 
     def applies(self, method: str) -> bool:  # noqa: ARG002

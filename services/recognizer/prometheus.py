@@ -38,7 +38,7 @@ AUDIO_S = (0.5, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60, 300)
 BATCH_STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 Child = TypeVar("Child", Counter, Gauge, Histogram)
-disable_created_metrics()  # of each series' beginning: a third more of them, for nobody
+disable_created_metrics()  # type: ignore[no-untyped-call]  # of each series' beginning: a third more of them, for nobody
 
 
 class PrometheusMetrics(Metrics):
@@ -166,12 +166,13 @@ class _Children(dict[tuple[str, ...], Child]):
 
     def __init__(self, metric: Child, *, labelled: bool) -> None:
         super().__init__()
-        self._metric = metric
+        self._metric: Child = metric
         if not labelled:
             self[()] = metric
 
     def __missing__(self, labels: tuple[str, ...]) -> Child:
-        child = self[labels] = self._metric.labels(*labels)
+        child: Child = self._metric.labels(*labels)
+        self[labels] = child
         return child
 
 

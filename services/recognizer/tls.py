@@ -88,6 +88,10 @@ class Certificates:
         self._signature = _signature(config)
         self.expires, self._current = _load(config)
 
+    def expiry_s(self) -> float:
+        """When the certificate in use ends, in seconds since 1970."""
+        return self.expires.timestamp()
+
     def credentials(self) -> grpc.ServerCredentials:
         """For `add_secure_port`."""
         mutual = self._config.client_ca is not None

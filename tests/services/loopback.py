@@ -20,6 +20,11 @@ AUDIO = linear16(tones("one two"))
 RAW = pb.RecognitionConfig(encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=16_000)
 
 
+def speech_service(recognizer: Any = None) -> SpeechService:
+    """The real service, with a recogniser of tones."""
+    return SpeechService(recognizer or ToneRecognizer(), server_config(threads=2))
+
+
 @contextlib.asynccontextmanager
 async def running(
     interceptors: Sequence[Any] = (),
@@ -31,7 +36,7 @@ async def running(
 ) -> AsyncIterator[str]:
     """Serves `dengar.v1.Speech`, health and reflection; yields the address."""
     server = grpc.aio.server(interceptors=interceptors)
-    service = servicer or SpeechService(recognizer or ToneRecognizer(), server_config(threads=2))
+    service = servicer or speech_service(recognizer)
     speech_pb2_grpc.add_SpeechServicer_to_server(service, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
     reflection.enable_server_reflection((SPEECH, reflection.SERVICE_NAME), server)

@@ -18,10 +18,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
-from services.recognizer.access import Access, AccessConfig
+from services.recognizer.access import Access, AccessConfig, check_role
 from services.recognizer.keys import Key, KeyRing, new_key, revoke_keys
 from services.recognizer.quotas import Quotas, current_account
-from services.recognizer.status import QuotaError, abort
+from services.recognizer.status import ForbiddenError, QuotaError, abort, status_of
 from tests.services.loopback import AUDIO, requests, running, transcript
 
 CODES = grpc.StatusCode
@@ -237,6 +237,20 @@ async def test_without_keys_admin_calls_are_for_this_machine() -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         assert await reload_over(channel) == b"done"
     await server.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"), [("::1", True), ("unix", True), ("10.0.0.7", False), ("2001:db8::1", False)]
+)
+def test_without_keys_admin_calls_from_elsewhere_are_forbidden(host: str, allowed: bool) -> None:
+    check_role("/dengar.v1.Speech/GetInfo", host, None)
+    if allowed:
+        check_role("/dengar.v1.Admin/Promote", host, None)
+        return
+    with pytest.raises(ForbiddenError, match="callers on this machine") as caught:
+        check_role("/dengar.v1.Admin/Promote", host, None)
+    assert status_of(caught.value)[0] == CODES.PERMISSION_DENIED
+    assert caught.value.cause == "not_local"
 
 
 class Held(speech_pb2_grpc.SpeechServicer):
