@@ -7,6 +7,7 @@ which it fell, for no server knows sooner.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from asr.endpoint import EndpointConfig, Endpointer, Event
 from asr.evaluate.differences import wilson
 from asr.evaluate.endpoint_traces import Trace
 from asr.evaluate.evaluation import Rate
-from asr.voice_activity import FRAME_S
+from asr.voice_activity import FRAME, FRAME_S, VoiceActivity
 
 Rule = Callable[[Trace], Event | None]
 """Gives the endpoint of a trace, if there is one."""
@@ -142,6 +143,19 @@ def summarise(name: str, outcomes: Sequence[Outcome]) -> list[EndpointSummary]:
         if len(corpora) > 1:
             rows.append(_summary(name, condition, "all", here))
     return rows
+
+
+def voice_cost(voice: VoiceActivity, streams: int, *, frames: int = 200, rounds: int = 3) -> float:
+    """Processor seconds of voice activity per second of audio, with so many streams in step; the fastest round."""
+    audio = np.random.default_rng(0).normal(0, 0.1, (frames, streams, FRAME)).astype(np.float32)
+    costs = []
+    for _ in range(rounds):
+        state = voice.initial_state(streams)
+        started = time.thread_time()
+        for samples in audio:
+            state = voice.step(samples, state)[1]
+        costs.append(time.thread_time() - started)
+    return min(costs) / (frames * streams * FRAME_S)
 
 
 def _summary(rule: str, condition: str, corpus: str, outcomes: Sequence[Outcome]) -> EndpointSummary:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COMPARED_S = (0.4, 0.6, 0.8)
 """Fixed silences that the rules are compared with."""
 
+TOGETHER = (1, 32)
+"""Streams of voice activity in step, whose cost is measured."""
+
 
 def bench_endpoint(
     manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests, or one file of traces.")],
@@ -51,13 +54,16 @@ def bench_endpoint(
 
     Every recording is streamed with its background going on behind it, in quiet and in noise. The true end of its last
     word comes from a forced alignment in quiet. The rules (`asr.endpoint`) stand beside a fixed silence of voice
-    activity and one of the recogniser.
+    activity and one of the recogniser. `voice_rtf_by_32` is the processor seconds of voice activity per second of
+    audio when so many streams step together.
 
     Example: dengar bench endpoint work/voice-search-dev/manifest.jsonl --every 10 --traces work/traces.jsonl
     """
     from asr.config import config_to_json, make_config
     from asr.endpoint import EndpointConfig
     from asr.evaluate.endpoint_traces import write_traces
+    from asr.evaluate.endpointing import voice_cost
+    from asr.voice_activity import VoiceActivity
 
     config = make_config(EndpointConfig, {}, "endpointing", tuple(set_ or ()))
     run = run_config(
@@ -73,10 +79,15 @@ def bench_endpoint(
         from asr.evaluate.endpoint_figure import draw
 
         figure.write_text(draw(heard[0], config), "utf-8")
+    voice = VoiceActivity()
+    costs = {f"voice_rtf_by_{streams}": voice_cost(voice, streams) for streams in TOGETHER}
     if json_:
-        output.emit_json({**settings, "rules": config_to_json(config), "rows": [asdict(row) for row in rows]})
+        row_values = [asdict(row) for row in rows]
+        output.emit_json({**settings, **costs, "rules": config_to_json(config), "rows": row_values})
     else:
         _show(rows)
+        for name, value in costs.items():
+            output.console.print(f"{name}  {value:.4f}", highlight=False)
     return 1 if settings.get("left_out") else 0
 
 
@@ -120,7 +131,7 @@ def _measured(traces: list[Trace], config: EndpointConfig, packet_ms: int) -> li
     from asr.evaluate.endpointing import by_recogniser, by_rules, by_voice, play, summarise
 
     rules = {"rules": by_rules(config)}
-    rules |= {f"voice activity {silence_s:g} s": by_voice(silence_s, config) for silence_s in COMPARED_S}
+    rules |= {f"voice {silence_s:g} s": by_voice(silence_s, config) for silence_s in COMPARED_S}
     rules |= {f"recogniser {silence_s:g} s": by_recogniser(silence_s) for silence_s in COMPARED_S}
     return [row for name, rule in rules.items() for row in summarise(name, play(traces, rule, packet_ms))]
 
