@@ -12,17 +12,21 @@ from grpc_reflection.v1alpha import reflection
 
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
+from services.recognizer.bundles import Bundles, Served
 from services.recognizer.config import server_config
-from services.recognizer.server import SPEECH, SpeechService
+from services.recognizer.server import SpeechService
 from tests.services.conftest import ToneRecognizer, linear16, tones
 
+SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
 AUDIO = linear16(tones("one two"))
 RAW = pb.RecognitionConfig(encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=16_000)
 
 
 def speech_service(recognizer: Any = None) -> SpeechService:
     """The real service, with a recogniser of tones."""
-    return SpeechService(recognizer or ToneRecognizer(), server_config(threads=2))
+    recognizer = recognizer or ToneRecognizer()
+    bundles = Bundles(Served(recognizer, "tones"), lambda _name: recognizer)
+    return SpeechService(bundles, server_config(threads=2))
 
 
 @contextlib.asynccontextmanager
