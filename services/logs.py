@@ -25,7 +25,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from asr.errors import BundleError, ConfigError, MissingDependencyError
@@ -84,6 +84,17 @@ def without_content(record: logging.LogRecord) -> logging.LogRecord:
         kept.__dict__.update(reference=reference, error=None if known else _described(error))
     kept.exc_info = kept.exc_text = kept.stack_info = None
     return kept
+
+
+def log_config(**values: Any) -> LogConfig:
+    """Builds a `LogConfig`, or raises `ConfigError` with one sentence about the first wrong value."""
+    try:
+        return TypeAdapter(LogConfig).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"log {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}"
+        ) from error
 
 
 class JsonFormatter(logging.Formatter):

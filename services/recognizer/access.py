@@ -81,9 +81,7 @@ class Access(AroundCalls):
         self._now = now
         self._by_name: dict[str, Account] = {}
         self._by_address = Recent(self._new_account, CALLERS, lambda account: account.streams > 0)
-        self._failures = Recent(
-            lambda _: TokenBucket(config.failed_keys_per_minute, clock), CALLERS, lambda bucket: bucket.wait_s() > 0
-        )
+        self._failures = Recent(lambda _: TokenBucket(config.failed_keys_per_minute, clock), CALLERS, lambda _: False)
         self._trusted: OrderedDict[tuple[str, bytes], float] = OrderedDict()
 
     def _new_account(self, name: str) -> Account:

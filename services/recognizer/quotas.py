@@ -165,7 +165,7 @@ class Recent(Generic[Value]):
     Args:
         make: a new caller's value.
         size: how many are kept.
-        needed: whether a value must be kept although others were seen later.
+        needed: whether a value must be kept although others were seen later; then there may be more than `size`.
     """
 
     def __init__(self, make: Callable[[str], Value], size: int, needed: Callable[[Value], bool]) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from asr.errors import ConfigError
 from services.dengar.v1 import speech_pb2 as pb
-from services.logs import QUEUED_LINES, LogConfig, Logs
+from services.logs import QUEUED_LINES, LogConfig, Logs, log_config
 from services.recognizer.status import status_of
 from tests.services.conftest import ToneRecognizer, ToneStream
 from tests.services.loopback import running, transcript
@@ -249,6 +249,12 @@ def test_a_slow_reader_delays_nobody_and_losses_are_told() -> None:
     logs.close()
     lines = stream.getvalue().splitlines()
     assert sum("lines were lost" in line for line in lines) == 1
+
+
+def test_wrong_settings_are_one_sentence() -> None:
+    assert log_config(format="json", level="debug") == LogConfig(format="json", level="debug")
+    with pytest.raises(ConfigError, match=r"log level: .*found 'loud'"):
+        log_config(level="loud")
 
 
 def test_closing_puts_logging_back() -> None:
