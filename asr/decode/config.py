@@ -96,7 +96,7 @@ class DecoderConfig:
     unknown_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     spelling_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     unknown_context: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    hint_boost: Annotated[float, Field(gt=0, le=20)] = 4.0
-    hint_word_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 8.0
+    hint_boost: Annotated[float, Field(gt=0, le=20)] = 1.0
+    hint_word_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
     nbest: Annotated[int, Field(ge=1, le=100)] = 1
     calibration: Calibration | None = None

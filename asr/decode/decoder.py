@@ -70,9 +70,7 @@ class Decoder:
         stream.accept(log_probs)
         return stream.finish(nbest)
 
-    def hints(
-        self, phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None
-    ) -> Hints:
+    def hints(self, phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
         """Compiles phrase hints for this decoder's streams; see `asr.decode.hints`.
 
         Args:

@@ -134,6 +134,79 @@ def _claim(relief: float, boost: float, done: int, left: int) -> float:
     return (relief if boost > 0.0 else 0.0) + boost * done / max(1, done + left)
 
 
+class _Letters(NamedTuple):
+    """The letters of each state's words as tries, P places in all: state by state, parents first.
+
+    Attributes:
+        children, after, end: as in `Graph`.
+        parent, letter, depth: (P,) how a place within a word is reached, and how far it is into the word.
+        first: (S + 1,) where the places within the words of each state begin.
+        boost, left: (P, 2) the best boost ahead, through words with a score of their own and through others, and the
+            letters left to it.
+    """
+
+    children: Array
+    after: Array
+    end: Array
+    parent: Array
+    letter: Array
+    depth: Array
+    first: Array
+    boost: Array
+    left: Array
+
+
+@numba.njit(cache=True, nogil=True)
+def _place(state: int) -> int:
+    """The place between words that is a state."""
+    return state + 1 if state > START else START
+
+
+@numba.njit(cache=True, nogil=True)
+def _aim(to: _Letters, place: int, kind: int, boost: float, left: int) -> None:
+    if _better(boost, left, to.boost[place, kind], to.left[place, kind]):
+        to.boost[place, kind], to.left[place, kind] = boost, left
+
+
+@numba.njit(cache=True, nogil=True)
+def _spell(states: States, alphabet: int, promised: Array, promised_left: Array) -> _Letters:
+    count = len(states.fail)
+    most = count + 1
+    for word in states.edge_word:
+        most += states.offsets[word + 1] - states.offsets[word]
+    to = _Letters(
+        np.zeros((most, alphabet), np.int32), np.zeros(most, np.int32), np.full(most, np.nan),
+        np.zeros(most, np.int32), np.zeros(most, np.int32), np.zeros(most, np.int32), np.zeros(count + 1, np.int64),
+        np.full((most, 2), -np.inf), np.zeros((most, 2), np.int64),
+    )  # fmt: skip
+    used, edge = count + 1, 0
+    for state in range(count):
+        to.first[state] = used
+        while edge < len(states.edge_word) and states.edge_state[edge] == state:
+            word, behind = states.edge_word[edge], states.edge_next[edge]
+            begin, stop = states.offsets[word], states.offsets[word + 1]
+            kind = 1 if states.relieved[word] else 0
+            place = _place(state)
+            for index in range(begin, stop):
+                letter = states.letters[index]
+                following = to.children[place, letter]
+                if following == 0:
+                    following = used
+                    used += 1
+                    to.children[place, letter] = following
+                    to.parent[following], to.letter[following] = place, letter
+                    to.depth[following] = index - begin + 1
+                place = following
+                _aim(to, place, kind, states.edge_boost[edge], stop - 1 - index)
+                if behind >= 0:
+                    _aim(to, place, kind, promised[behind], stop - 1 - index + promised_left[behind])
+            to.end[place] = states.edge_end[edge]
+            to.after[place] = _place(behind) if behind >= 0 else 0
+            edge += 1
+    to.first[count] = used
+    return to
+
+
 @numba.njit(cache=True, nogil=True)
 def build(states: States, alphabet: int, new_word: float) -> Graph:
     """The automaton over letters.
@@ -143,79 +216,32 @@ def build(states: States, alphabet: int, new_word: float) -> Graph:
         alphabet: how many letters there are.
         new_word: the score of a word that is relieved, as a part of a phrase.
     """
-    count = len(states.fail)
-    capacity = count + 1
-    for edge in range(len(states.edge_word)):
-        capacity += states.offsets[states.edge_word[edge] + 1] - states.offsets[states.edge_word[edge]]
-    children = np.zeros((capacity, alphabet), np.int32)
-    after = np.zeros(capacity, np.int32)
-    fail = np.zeros(capacity, np.int32)
-    commit = np.zeros(capacity)
-    end = np.full(capacity, np.nan)
-    parent = np.zeros(capacity, np.int32)
-    letter = np.zeros(capacity, np.int32)
-    depth = np.zeros(capacity, np.int32)
-    first = np.zeros(count + 1, np.int64)  # a state's places within a word: from here to the next state's
-    # Best boost ahead and letters left to it, through words with a score of their own and through others.
-    boost = np.full((capacity, 2), -np.inf)
-    left = np.zeros((capacity, 2), np.int64)
     promised, promised_left = _promises(states)
-
-    used, edge = count + 1, 0
-    for state in range(count):
-        first[state] = used
-        while edge < len(states.edge_word) and states.edge_state[edge] == state:
-            word, behind = states.edge_word[edge], states.edge_next[edge]
-            begin, stop = states.offsets[word], states.offsets[word + 1]
-            kind = 1 if states.relieved[word] else 0
-            place = state + (state > 0)
-            for index in range(begin, stop):
-                following = children[place, states.letters[index]]
-                if following == 0:
-                    following = used
-                    used += 1
-                    children[place, states.letters[index]] = following
-                    parent[following], letter[following] = place, states.letters[index]
-                    depth[following] = index - begin + 1
-                place = following
-                rest = stop - 1 - index
-                if _better(states.edge_boost[edge], rest, boost[place, kind], left[place, kind]):
-                    boost[place, kind], left[place, kind] = states.edge_boost[edge], rest
-                if behind >= 0:
-                    rest += promised_left[behind]
-                    if _better(promised[behind], rest, boost[place, kind], left[place, kind]):
-                        boost[place, kind], left[place, kind] = promised[behind], rest
-            end[place] = states.edge_end[edge]
-            after[place] = behind + (behind > 0) if behind >= 0 else 0
-            edge += 1
-    first[count] = used
-
-    close = np.zeros(used)
-    ahead = np.zeros(used)
-    ahead_new = np.full(used, -np.inf)
+    tries = _spell(states, alphabet, promised, promised_left)
+    used = tries.first[-1]
     graph = Graph(
-        children[:used].copy(), after[:used].copy(), fail[:used].copy(), commit[:used].copy(), end[:used].copy(),
-        close, ahead, ahead_new,
+        tries.children[:used].copy(), tries.after[:used].copy(), np.zeros(used, np.int32), np.zeros(used),
+        tries.end[:used].copy(), np.zeros(used), np.zeros(used), np.full(used, -np.inf),
     )  # fmt: skip
-    for state in range(count):
-        base = state + (state > 0)
+    for state in range(len(states.fail)):
         relief, done = states.relief[state], states.done[state]
         if state:
-            back = states.fail[state] + (states.fail[state] > 0)
-            graph.fail[base], graph.commit[base] = back, states.commit[state]
-            close[base] = states.commit[state] + close[back]
+            place, back, granted = _place(state), _place(states.fail[state]), states.commit[state]
+            graph.fail[place], graph.commit[place] = back, granted
+            graph.close[place] = granted + graph.close[back]
             claim = _claim(relief, promised[state], done, promised_left[state])
-            ahead[base] = max(claim, states.commit[state] + ahead[back])
-        for place in range(first[state], first[state + 1]):
-            graph.fail[place] = ASTRAY
+            graph.ahead[place] = max(claim, granted + graph.ahead[back])
+        for place in range(tries.first[state], tries.first[state + 1]):
+            back, granted = ASTRAY, 0.0
             if state:
-                back, granted = follow(graph, graph.fail[parent[place]], letter[place])
-                graph.fail[place], graph.commit[place] = back, graph.commit[parent[place]] + granted
-            back, granted = graph.fail[place], graph.commit[place]
-            close[place] = granted + close[back] if np.isnan(end[place]) else end[place]
-            so_far = done + depth[place]
-            known = _claim(relief, boost[place, 0], so_far, left[place, 0])
-            new = _claim(relief, boost[place, 1], so_far, left[place, 1])
-            ahead[place] = max(known, granted + ahead[back])
-            ahead_new[place] = max(new + new_word, granted + ahead_new[back])
+                before = tries.parent[place]
+                back, granted = follow(graph, graph.fail[before], tries.letter[place])
+                granted += graph.commit[before]
+            graph.fail[place], graph.commit[place] = back, granted
+            graph.close[place] = granted + graph.close[back] if np.isnan(graph.end[place]) else graph.end[place]
+            so_far = done + tries.depth[place]
+            known = _claim(relief, tries.boost[place, 0], so_far, tries.left[place, 0])
+            new = _claim(relief, tries.boost[place, 1], so_far, tries.left[place, 1])
+            graph.ahead[place] = max(known, granted + graph.ahead[back])
+            graph.ahead_new[place] = max(new + new_word, granted + graph.ahead_new[back])
     return graph

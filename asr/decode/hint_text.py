@@ -22,7 +22,7 @@ MAX_LETTERS = 100_000
 MAX_BOOST = 20.0
 
 CLASS_MARK = "$"
-_CLASS = re.compile(r"\$\{?([A-Za-z]\w*)\}?")
+_CLASS = re.compile(r"\$\{?([A-Za-z]\w*)\}?[.,!?;:]*")
 _CLASS_NAME = re.compile(r"[A-Za-z]\w*")
 
 Words = tuple[str, ...]
@@ -72,15 +72,14 @@ def speak(
         words = intake.words(text, items)
         if not words:
             continue
-        boost = boost or default_boost
-        earlier = boosts.setdefault(words, boost)
-        if boost != earlier:
-            boosts[words] = max(boost, earlier)
-            text = text if boost < earlier else texts[words]
-            intake.leave(
-                text, f"given twice, with boosts {min(boost, earlier):g} and {boosts[words]:g}; the greater counts"
-            )
-        if boosts[words] == boost:
+        own = boost or default_boost
+        earlier = boosts.setdefault(words, own)
+        low, high = sorted((own, earlier))
+        if low < high:
+            lesser = text if own < earlier else texts[words]
+            intake.leave(lesser, f"given twice, with boosts {low:g} and {high:g}; the greater counts")
+        boosts[words] = high
+        if own == high:
             texts[words] = text
     named = {word[1:] for words in boosts for word in words if word.startswith(CLASS_MARK)}
     return Spoken(
@@ -110,33 +109,30 @@ class _Intake:
 
     def words(self, text: str, classes: Mapping[str, Sequence[Words]] | None) -> Words:
         """The words of one phrase, or of one item if `classes` is None; () if it cannot be used."""
-        if self._count >= MAX_PHRASES:
-            self.leave(text, f"too many: at most {MAX_PHRASES} phrases and items of classes together")
-            return ()
-        if len(text) > MAX_PHRASE_LETTERS:
-            self.leave(text, f"too long: {len(text)} characters, at most {MAX_PHRASE_LETTERS}")
-            return ()
-        if not text.strip():
-            self.leave(text, "empty")
-            return ()
         try:
-            words = self._spoken(text, classes)
-        except DengarError as error:
+            words, spelled = self._admitted(text, classes)
+        except (DengarError, ValueError) as error:
             self.leave(text, str(error))
-            return ()
-        except ValueError as error:
-            self.leave(text, str(error))
-            return ()
-        spelled = sum(map(len, words)) + len(words) - 1
-        if spelled > MAX_PHRASE_LETTERS:
-            self.leave(text, f"too long: {spelled} letters when spoken, at most {MAX_PHRASE_LETTERS}")
-            return ()
-        if self._spent + spelled > MAX_LETTERS:
-            self.leave(text, f"too many: all phrases together have more than {MAX_LETTERS} letters")
             return ()
         self._count += 1
         self._spent += spelled
         return words
+
+    def _admitted(self, text: str, classes: Mapping[str, Sequence[Words]] | None) -> tuple[Words, int]:
+        """The words and how many letters they are."""
+        if self._count >= MAX_PHRASES:
+            raise ValueError(f"too many: at most {MAX_PHRASES} phrases and items of classes together")
+        if len(text) > MAX_PHRASE_LETTERS:
+            raise ValueError(f"too long: {len(text)} characters, at most {MAX_PHRASE_LETTERS}")
+        if not text.strip():
+            raise ValueError("empty")
+        words = self._spoken(text, classes)
+        spelled = sum(map(len, words)) + len(words) - 1
+        if spelled > MAX_PHRASE_LETTERS:
+            raise ValueError(f"too long: {spelled} letters when spoken, at most {MAX_PHRASE_LETTERS}")
+        if self._spent + spelled > MAX_LETTERS:
+            raise ValueError(f"too many: all phrases together have more than {MAX_LETTERS} letters")
+        return words, spelled
 
     def _spoken(self, text: str, classes: Mapping[str, Sequence[Words]] | None) -> Words:
         if classes is None or CLASS_MARK not in text:

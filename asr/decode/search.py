@@ -18,6 +18,7 @@ import numpy as np
 from asr.decode.hint_graph import end_word, follow
 from asr.decode.prefixes import BEAM, OFF_LEXICON, ROOT, UNSCORED, Array, Hinted, State, Symbols
 
+
 class _Cells(NamedTuple):
     """Where a frame leads: the active prefixes themselves first, then those that grow from them.
 

@@ -12,6 +12,7 @@ from asr.errors import DengarError, MissingDependencyError
 from services.cli import augment, cabin, data, output
 from services.cli.bench import bench
 from services.cli.bench_endpoint import bench_endpoint
+from services.cli.bench_hints import bench_hints
 from services.cli.bench_load import bench_load
 from services.cli.bench_train import bench_train
 from services.cli.bundle import bundle_app
@@ -42,6 +43,7 @@ app.add_typer(bundle_app, name="bundle")
 bench_app = typer.Typer(invoke_without_command=True)
 bench_app.callback()(bench)
 bench_app.command("train")(bench_train)
+bench_app.command("hints")(bench_hints)
 bench_app.command("endpoint")(bench_endpoint)
 bench_app.command("load")(bench_load)
 app.add_typer(bench_app, name="bench")

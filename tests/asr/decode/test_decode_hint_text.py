@@ -1,0 +1,111 @@
+"""Phrase hints as people write them."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.corpus.text import normalise
+from asr.decode.hint_text import MAX_LETTERS, MAX_PHRASES, speak
+from asr.errors import DengarError
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+
+
+def test_phrases_are_spoken_as_references_are():
+    spoken = speak([("Zubin  Mehta!", 0.0), ("Café", -2.0), ("O'Brien", 3.0), ("Dr Smith", 1.0)], {}, LETTERS, 4.0)
+    assert spoken.phrases == {("zubin", "mehta"): 4.0, ("cafe",): -2.0, ("o'brien",): 3.0, ("doctor", "smith"): 1.0}
+    assert spoken.unused == ()
+
+
+def test_classes_stand_in_phrases_as_words():
+    classes = {"CONTACT": ["Anna", "Mc Donald"], "$place_2": ["Oslo"], "IDLE": ["x"]}
+    phrases = [("call $CONTACT, please", 0.0), ("${CONTACT}", 2.0), ("from ${place_2} to $place_2", 1.0)]
+    spoken = speak(phrases, classes, LETTERS, 4.0)
+    assert (
+        spoken.phrases
+        == {
+            ("call", "$CONTACT", "please"): 4.0,
+            ("$CONTACT",): 2.0,
+            ("from", "$place_2", "to", "$place_2"): 1.0,
+        }
+        or spoken.unused[0][0] == "call $CONTACT, please"
+    )
+    assert spoken.classes == {"CONTACT": {("anna",), ("mc", "donald")}, "place_2": {("oslo",)}}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "boost", "reason"),
+    [
+        ("", 0.0, "empty"),
+        ("  ", 0.0, "empty"),
+        ("...", 0.0, "nothing to speak"),
+        ("日本", 0.0, "no reading"),
+        ("a" * 101, 0.0, "101 characters, at most 100"),
+        ("fine", 20.5, "boost 20.5 is not between -20 and 20"),
+        ("fine", float("nan"), "boost nan"),
+        ("fine", float("-inf"), "boost -inf"),
+        ("call $NOBODY", 0.0, "class NOBODY is not given"),
+        ("call $EMPTY", 0.0, "class EMPTY has no item that can be used"),
+        ("call $WHO's phone", 0.0, "a word of its own"),
+        ("o'brien", 0.0, 'cannot spell "\'"'),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_the_reason(phrase, boost, reason):
+    classes = {"EMPTY": [], "WHO": ["anna"]}
+    spoken = speak([("good", 0.0), (phrase, boost)], classes, LETTERS[:-1], 4.0)
+    assert spoken.phrases == {("good",): 4.0}
+    ((found, why),) = spoken.unused
+    assert found == phrase
+    assert reason in why
+
+
+def test_duplicates_count_once_and_the_greater_boost_wins():
+    phrases = [("Anna", 3.0), ("anna", 3.0), ("ANNA!", 5.0), ("anna", -2.0)]
+    for given_ in (phrases, phrases[::-1]):
+        spoken = speak(given_, {}, LETTERS, 4.0)
+        assert spoken.phrases == {("anna",): 5.0}
+        assert spoken.unused
+        assert all("given twice" in reason for _, reason in spoken.unused)
+    assert speak([("anna", 4.0), ("anna", 0.0)], {}, LETTERS, 4.0).unused == ()
+
+
+def test_items_that_cannot_be_used_are_reported_and_the_others_serve():
+    spoken = speak([("call $WHO", 0.0)], {"WHO": ["anna", "東"], "1bad": ["x"]}, LETTERS, 4.0)
+    assert spoken.classes == {"WHO": {("anna",)}}
+    assert [text for text, _ in spoken.unused] == ["1bad", "東"]
+
+
+def letters_of(number):
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+def test_too_many():
+    phrases = [(letters_of(number), 0.0) for number in range(MAX_PHRASES + 2)]
+    spoken = speak(phrases, {}, LETTERS, 4.0)
+    assert len(spoken.phrases) == MAX_PHRASES
+    assert [text for text, _ in spoken.unused] == [text for text, _ in phrases[MAX_PHRASES:]]
+    spoken = speak([("a" * 80 + letters_of(number), 0.0) for number in range(2000)], {}, LETTERS, 4.0)
+    assert sum(map(len, (" ".join(words) for words in spoken.phrases))) <= MAX_LETTERS
+    assert len(spoken.phrases) + len(spoken.unused) == 2000
+
+
+@given(phrases=st.lists(st.tuples(st.text(max_size=12), st.floats(width=32)), max_size=6))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_whatever_is_given_is_used_or_reported(phrases):
+    phrases = [(text, boost) for text, boost in phrases if not any(c.isdigit() for c in text)]
+    spoken = speak(phrases, {}, LETTERS, 4.0)
+    assert {text for text, _ in spoken.unused} <= {text for text, _ in phrases}
+    assert len(spoken.phrases) + len(spoken.unused) <= len(phrases)
+    for text, boost in phrases:
+        if (text, abs(boost) <= 20) not in [(unused, True) for unused, _ in spoken.unused] and abs(boost) <= 20:
+            assert tuple(normalise(text).split()) in spoken.phrases
+
+
+@given(text=st.lists(st.sampled_from(["Anna", "dr", "Mr", "st", "smith", "AVE", "jan", "x"]), min_size=1).map(" ".join))
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_bare_words_are_normalised_as_with_punctuation(text):
+    """The quick way for plain words gives what the whole way gives, which a full stop at the end forces."""
+    try:
+        assert normalise(text) == normalise(f"{text} !")
+    except DengarError as error:
+        pytest.skip(str(error))
