@@ -32,6 +32,9 @@ class ServerConfig:
         max_message_bytes: one gRPC message, and so the recording of one `Recognize`.
         max_packet_bytes: the audio of one streaming request.
         idle_timeout_s: how long a stream may send nothing.
+        max_ahead_s: how far a stream's audio may come ahead of the clock; then it is read no faster than speech.
+        max_behind_s: how far it may fall behind before the stream is ended.
+        stall_s: how long one step of a worker may take; then its streams fail and another worker takes its place.
         call_timeout_s: how long one call may last, whatever it sends.
         interim_interval_ms: interim results come at most this often.
         endpoint_silence_s: silence after the last word that ends a single utterance.
@@ -54,6 +57,9 @@ class ServerConfig:
     max_message_bytes: Annotated[int, Field(ge=65_536, le=2**30)] = 16 * 2**20
     max_packet_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 2**20
     idle_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    max_ahead_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    max_behind_s: Annotated[float, Field(gt=0, le=3600)] = 20.0
+    stall_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     call_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
     interim_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 100.0
     endpoint_silence_s: Annotated[float, Field(gt=0, le=60)] = 0.8

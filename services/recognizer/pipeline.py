@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from asr.recognize import Costs
@@ -25,6 +25,8 @@ MAX_WAITING_BYTES = 256 * 1024
 
 TURN_BYTES = 64 * 1024
 """Most bytes of one stream decoded in one turn."""
+
+STOP_S = 10.0
 
 log = logging.getLogger("dengar.recognizer")
 
@@ -39,6 +41,7 @@ class Meter:
         recognition: features, model, decoding, and the sizes of batches since last taken.
         turns: how often the worker worked.
         busy_since: when the turn began that it is in, by `time.monotonic`, or None.
+        stalls: how often a worker was given up.
     """
 
     receive_s: float = 0.0
@@ -46,6 +49,7 @@ class Meter:
     recognition: Costs = field(default_factory=Costs)
     turns: int = 0
     busy_since: float | None = None
+    stalls: int = 0
 
 
 class Flow:
@@ -115,12 +119,7 @@ class Pipeline:
         self._open = 0
         self._stopping = False
         self.meters = [Meter() for _ in range(workers)]
-        self._threads = [
-            threading.Thread(target=self._work, args=(meter,), name=f"recognizer-{number}", daemon=True)
-            for number, meter in enumerate(self.meters)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._workers = [self._start(meter) for meter in self.meters]
 
     @property
     def waiting(self) -> int:
@@ -154,12 +153,46 @@ class Pipeline:
                 self._enqueue(flow, first=False)
 
     def stop(self) -> None:
-        """Ends the workers once the queue is empty."""
+        """Ends the workers once the queue is empty; one that is stuck is left behind."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        for worker in self._workers:
+            worker.thread.join(STOP_S)
+
+    def give_up_stalled(self, limit_s: float, error: Callable[[], Exception]) -> int:
+        """Puts another worker in the place of each that is in one turn for longer, and fails the turn's streams.
+
+        For the event loop. A thread cannot be ended: should the old one ever come back, it closes its streams and goes.
+
+        Args:
+            limit_s: of one turn.
+            error: makes what the streams fail with.
+
+        Returns:
+            How many were given up.
+        """
+        given_up = 0
+        for place, worker in enumerate(self._workers):
+            since = worker.meter.busy_since
+            if since is None or time.monotonic() - since < limit_s:
+                continue
+            with self._changed:
+                worker.abandoned = True
+                jobs = worker.jobs
+                worker.meter.busy_since = None
+                worker.meter.stalls += 1
+                self._workers[place] = self._start(worker.meter)
+            for job in jobs:
+                job.flow.fail(error())
+            given_up += 1
+        return given_up
+
+    def _start(self, meter: Meter) -> _Worker:
+        worker = _Worker(meter)
+        worker.thread = threading.Thread(target=self._work, args=(worker,), name="recognizer", daemon=True)
+        worker.thread.start()
+        return worker
 
     def _enqueue(self, flow: Flow, *, first: bool) -> None:
         """Puts a stream into the queue; one that has ended goes first, because somebody waits for its last word."""
@@ -172,15 +205,23 @@ class Pipeline:
             self._ready.append(flow)
         self._changed.notify()
 
-    def _work(self, meter: Meter) -> None:
+    def _work(self, worker: _Worker) -> None:
+        meter = worker.meter
         while True:
             jobs = self._take()
             if not jobs:
                 return
+            worker.jobs = jobs
             meter.busy_since = time.monotonic()
             said = _turn(jobs, meter)
+            with self._changed:
+                if worker.abandoned:  # nobody waits for this any more, and another has this one's place
+                    for job in jobs:
+                        job.flow.session.close()
+                    return
+                worker.jobs = []
+                meter.busy_since = None
             meter.turns += 1
-            meter.busy_since = None
             self._give_back(jobs)
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everybody who might listen
                 jobs[0].flow.loop.call_soon_threadsafe(_deliver, jobs, said)
@@ -226,6 +267,16 @@ class Pipeline:
                     news = flow.packets and flow.waiting_bytes >= flow.wanted_bytes
                     if session.more or news or (flow.ended and not job.end):
                         self._enqueue(flow, first=False)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A thread, what it measures, what it is at and whether it was given up (these under the pipeline's lock)."""
+
+    meter: Meter
+    thread: threading.Thread = field(default_factory=threading.Thread)
+    jobs: list[_Job] = field(default_factory=list)
+    abandoned: bool = False
 
 
 @dataclass(slots=True)

@@ -150,6 +150,7 @@ class Session:
         self._stream: RecognitionStream | None = None
         self._waiting: list[Samples] = []
         self._received_all = False
+        self._received = 0
         self._heard = 0
         self._over = False
         self._last_interim = ("", -float("inf"))
@@ -165,6 +166,11 @@ class Session:
     def duration_s(self) -> float:
         """Seconds of audio recognised so far."""
         return self._heard / SAMPLE_RATE_HZ
+
+    @property
+    def received_s(self) -> float:
+        """Seconds of audio decoded so far."""
+        return self._received / SAMPLE_RATE_HZ
 
     @property
     def over(self) -> bool:
@@ -245,6 +251,7 @@ class Session:
     def _keep(self, samples: Samples) -> None:
         if len(samples):
             self._waiting.append(samples)
+            self._received += len(samples)
 
     def _has_ended(self) -> bool:
         silence_s = self.config.endpoint_silence_s

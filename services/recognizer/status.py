@@ -31,6 +31,14 @@ class IdleError(DengarError):
     """A stream that sent nothing for too long."""
 
 
+class SlowError(DengarError):
+    """Audio that comes too slowly to be live speech."""
+
+
+class StalledError(DengarError):
+    """The recogniser did not come back in time."""
+
+
 class CallTimeoutError(DengarError):
     """A call that lasted too long."""
 
@@ -80,6 +88,8 @@ _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (AudioLimitError, grpc.StatusCode.OUT_OF_RANGE),
     (InputError, grpc.StatusCode.INVALID_ARGUMENT),
     (IdleError, grpc.StatusCode.ABORTED),
+    (SlowError, grpc.StatusCode.ABORTED),
+    (StalledError, grpc.StatusCode.UNAVAILABLE),
     (CallTimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
     (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),

@@ -72,4 +72,6 @@ def test_a_server_follows_the_registry_and_obeys_its_operator(registry, tiny_bun
         assert main(["models", "show", "--address", server.address]) == 0
         assert "candidate" in capsys.readouterr().out
         assert told(capsys, "promote", "--address", server.address)["live"]["hash"].startswith(tiny_bundle.name)
+        time.sleep(1.5)  # the registry still says otherwise, but has not changed
+        assert live() == tiny_bundle.name
         assert told(capsys, "rollback", "--address", server.address)["live"]["hash"].startswith(other_bundle.name)
