@@ -50,7 +50,7 @@ def export_onnx(model: AcousticModel, path: Path) -> None:
             str(path),
             input_names=["mel", *names],
             output_names=outputs,
-            dynamic_axes={name: {0: "streams"} for name in ["mel", *names, *outputs]},
+            dynamic_axes={**{name: {0: "streams"} for name in [*names, *outputs]}, "mel": {0: "streams", 1: "frames"}},
             opset_version=OPSET,
             dynamo=False,
         )
