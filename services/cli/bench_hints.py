@@ -12,9 +12,6 @@ from services.cli import output
 if TYPE_CHECKING:
     from asr.evaluate.heard import Heard
 
-TIMED = 1000
-"""Distractors with which a stream is timed."""
-
 
 def bench_hints(
     manifests: Annotated[list[Path], typer.Argument(help="Manifests with transcripts.", metavar="MANIFEST...")],
@@ -22,6 +19,7 @@ def bench_hints(
     bundle: Annotated[
         str, typer.Option("--bundle", "-b", help="Folder, hash or alias; default: the shipped one.")
     ] = "",
+    lm: Annotated[Path | None, typer.Option(help="Another language model than the bundle's.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Decoder setting, as in hint_boost=2; may be repeated.")
     ] = None,
@@ -39,27 +37,28 @@ def bench_hints(
 
     Rare words are those that the language model does not know or expects less often than once in 100,000; with the
     names beside them they are an utterance's right hints. Distractors are names and the hints of other utterances,
-    then rare words of the lexicon. The acoustic model runs once for each utterance.
+    then rare words of the lexicon. The acoustic model runs once for each utterance. The time is that of decoding with
+    the largest number of distractors over that without hints.
 
     Example: dengar bench hints voice-search.jsonl --half report
     """
     from asr.bundle import load_bundle
     from asr.config import config_to_json, make_config
-    from asr.decode import DecoderConfig
+    from asr.decode import DecoderConfig, LanguageModel
     from asr.errors import BundleError
     from asr.evaluate.hints import bench_of
     from asr.evaluate.names import Names
 
     counts = _counts(distractors)
     loaded = load_bundle(bundle or None)
-    lm = loaded.language_model()
-    if lm is None:
-        raise BundleError(f"{loaded.path}: has no language model, so no word is rarer than another; build it with --lm")
+    model = LanguageModel.load(lm) if lm else loaded.language_model()
+    if model is None:
+        raise BundleError(f"{loaded.path}: has no language model, so no word is rarer than another; give one with --lm")
     config = make_config(DecoderConfig, config_to_json(loaded.decoder), "--set", tuple(set_ or ()))
     heard, left_out, frame_s = _hear(loaded, manifests, half, every, work)
     for reason in left_out[:10]:
         output.warn(reason)
-    bench = bench_of(heard, lm, Names.read(names), loaded.tokens, config, frame_s, seed)
+    bench = bench_of(heard, model, Names.read(names), loaded.tokens, config, frame_s, seed)
     conditions: list[dict[str, Any]] = []
     with output.progress() as progress:
         for count in (None, *counts):
@@ -71,7 +70,7 @@ def bench_hints(
                 row["fewer_missed"] = 1 - found.missed / max(1, conditions[0]["hinted"] - conditions[0]["hinted_right"])
                 row["elsewhere_change"] = found.elsewhere_wer - conditions[0]["elsewhere_wer"]
             conditions.append(row)
-        ratio, rtf, compile_s = bench.time_ratio(TIMED)
+        ratio, rtf, compile_s = bench.time_ratio(max(counts))
     result = {
         "bundle": loaded.hash,
         "manifests": [str(path) for path in manifests],
@@ -82,7 +81,7 @@ def bench_hints(
         "hint_word_cost": config.hint_word_cost,
         "seed": seed,
         "conditions": conditions,
-        "timed_with": TIMED,
+        "timed_with": max(counts),
         "time_ratio": ratio,
         "rtf_without": rtf,
         "compile_ms": 1000 * compile_s,
@@ -134,16 +133,16 @@ def _hear(
 def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("phrases", "hinted words right", "recall", "fewer missed", "WER elsewhere", "change", box=None)
+    table = Table("hints", "right", "recall", "fewer missed", "WER elsewhere", "change", box=None)
     for row in result["conditions"]:
         count = row["distractors"]
         table.add_row(
-            "none" if count is None else f"right ones and {count} others" if count else "right ones only",
+            "none" if count is None else f"+ {count} others",
             f"{row['hinted_right']} of {row['hinted']}",
             f"{row['recall']:.1%}",
             "" if count is None else f"{row['fewer_missed']:.0%}",
             f"{row['elsewhere_wer']:.2%}",
-            "" if count is None else f"{100 * row['elsewhere_change']:+.2f} points",
+            "" if count is None else f"{100 * row['elsewhere_change']:+.2f} pt",
         )
     output.console.print(table)
     output.console.print(

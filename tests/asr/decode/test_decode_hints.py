@@ -54,7 +54,7 @@ def lm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):
-    return Decoder(FULL, DecoderConfig(), FRAME_S, lm_of(tmp_path_factory, SPOKEN, 2))
+    return Decoder(FULL, DecoderConfig(unknown_cost=20.0), FRAME_S, lm_of(tmp_path_factory, SPOKEN, 2))
 
 
 def random_log_probs(seed, frames, tokens=TINY):
@@ -106,7 +106,7 @@ def walk(hints, text):
 
 
 @given(phrases=with_classes, classes=class_items, said=st.lists(st.sampled_from(WORDS), max_size=9))
-@settings(derandomize=True, deadline=None, max_examples=250)
+@settings(derandomize=True, deadline=None, max_examples=150)
 def test_the_automaton_matches_as_the_plain_matcher_does(phrases, classes, said):
     pricing = Pricing(2.0, 3.0, 0.0, lambda word: -7.0 if word in ("ba", "bba") else -1.0)
     text = " ".join(said)
@@ -220,7 +220,7 @@ def test_words_that_nobody_knows_are_heard_where_they_are_expected(spoken, seed)
 def test_part_of_a_phrase_leaves_no_trace(spoken):
     log_probs = speech(0, "call mom", noise=0.1)
     plain = spoken.decode(log_probs)[0]
-    hinted = spoken.decode(log_probs, hints=spoken.hints([("call mommy", 20.0), ("call mom now please", 20.0)]))[0]
+    hinted = spoken.decode(log_probs, hints=spoken.hints([("call moment", 20.0), ("call mom now please", 20.0)]))[0]
     assert (hinted.text, hinted.score) == ("call mom", pytest.approx(plain.score, abs=1e-6))
 
 
@@ -229,12 +229,13 @@ def test_a_negative_boost_makes_a_phrase_less_likely(spoken):
     plain = {h.text: h.score for h in spoken.decode(log_probs, 10)}
     found = {h.text: h.score for h in spoken.decode(log_probs, 10, spoken.hints([("mom", -4.0)]))}
     assert found["call mom"] == pytest.approx(plain["call mom"] - 4.0, abs=1e-6)
-    muted = spoken.decode(log_probs, hints=spoken.hints([("call mom", -20.0)]))[0]
-    assert muted.text != "call mom"
+    lenient = Decoder(FULL, DecoderConfig(unknown_cost=5.0), FRAME_S, spoken.lm)
+    assert lenient.decode(log_probs)[0].text == "call mom"
+    assert lenient.decode(log_probs, hints=lenient.hints([("call mom", -20.0)]))[0].text != "call mom"
     unknown = spoken.hints([("zubin", -1.0)])
     log_probs = speech(0, "call zubin", noise=0.1)
-    plain = {h.text: h.score for h in spoken.decode(log_probs, 50)}["call zubin"]
-    hinted = {h.text: h.score for h in spoken.decode(log_probs, 50, unknown)}["call zubin"]
+    plain = {h.text: h.score for h in spoken.decode(log_probs, 1000)}["call zubin"]
+    hinted = {h.text: h.score for h in spoken.decode(log_probs, 1000, unknown)}["call zubin"]
     assert hinted == pytest.approx(plain - 1.0, abs=0.1)  # no relief for what is not wanted
 
 
@@ -257,7 +258,7 @@ def test_classes_are_shared(spoken):
 
 def test_classes_that_multiply_are_left_out_and_the_rest_works(spoken):
     letters = "abcdefghijklmnopqrstuvwxyz"
-    names = [f"{a}{b}{c}" for a in letters for b in letters for c in "aeo"]
+    names = [f"{a}{b}{c}" for a in letters for b in letters for c in "ae"]
     phrases = [(f"{a} $WHO", float(index + 1) / 4) for index, a in enumerate(letters[:15])]
     phrases += [(f"{a} $WHO $WHO", float(index + 1) / 4) for index, a in enumerate(letters[:70])]
     phrases += [(f"{a}{b} $WHO", 1 + index / 10) for index, (a, b) in enumerate(itertools.product(letters, "xy"))]
