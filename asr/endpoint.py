@@ -63,9 +63,9 @@ class EndpointConfig:
     """
 
     start_timeout_s: Seconds = 5.0
-    silence_s: Seconds = 0.5
+    silence_s: Seconds = 0.6
     complete_silence_s: Seconds = 0.4
-    open_silence_s: Seconds = 0.8
+    open_silence_s: Seconds = 1.2
     recogniser_silence_s: Seconds = 1.6
     max_s: Seconds = 30.0
     voice_on: Probability = 0.5
@@ -73,7 +73,7 @@ class EndpointConfig:
     begin_s: Seconds = 0.064
     pause_s: Seconds = 0.3
     complete_log_prob: LogProbability = -2.5
-    open_log_prob: LogProbability = -4.5
+    open_log_prob: LogProbability = -4.25
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -81,6 +81,7 @@ class EndpointConfig:
             ("voice_off", "voice_on"),
             ("complete_silence_s", "silence_s"),
             ("silence_s", "open_silence_s"),
+            ("open_silence_s", "recogniser_silence_s"),
             ("open_log_prob", "complete_log_prob"),
             ("start_timeout_s", "max_s"),
         ):

@@ -123,6 +123,7 @@ seconds = st.floats(0.05, 3.0)
 configs = st.builds(
     lambda silences, start, more, pause: EndpointConfig(
         **dict(zip(("complete_silence_s", "silence_s", "open_silence_s"), sorted(silences), strict=True)),
+        recogniser_silence_s=max(1.6, *silences),
         start_timeout_s=start, max_s=start + more, pause_s=pause,
     ),
     st.tuples(seconds, seconds, seconds), seconds, seconds, st.floats(0.05, 1.0),
