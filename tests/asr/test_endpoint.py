@@ -60,7 +60,7 @@ def test_words_say_how_much_silence_is_enough(end_log_prob: float | None, silenc
 
 
 def test_words_of_which_the_end_is_not_heard_yet_say_nothing() -> None:
-    config = EndpointConfig(complete_silence_s=0.1, silence_s=0.3, open_silence_s=2.0)
+    config = EndpointConfig(complete_silence_s=0.1, silence_s=0.3, open_silence_s=1.5)
     known = recogniser([(0.0, 1.2)], 1.8, -0.5)[:2]  # up to 1.2 s; the voice lasts until 1.6 s
     found = endpoint(run(config, voice((1.6, 0.9), (1.0, 0)), known))
     assert found
