@@ -81,6 +81,11 @@ class Engine(Protocol):
     @property
     def geometry(self) -> Geometry: ...
 
+    @property
+    def short_steps(self) -> bool:
+        """Whether a step may have fewer frames than a chunk: a window of before + n * stride + after mel frames."""
+        ...
+
     def initial_state(self, n: int) -> State:
         """The state of ``n`` streams that have heard nothing; every array's first axis is the stream."""
         ...
@@ -112,10 +117,28 @@ class MelWindows:
         self._received = 0
         self._stepped = 0
 
-    @property
-    def missing_frames(self) -> int:
-        """How many more mel frames complete the next window."""
-        return self._geometry.window - len(self._pending)
+    def missing_frames(self, grain: int | None = None) -> int:
+        """How many more mel frames complete the next window, or what `peek` shows with a grain."""
+        geometry = self._geometry
+        wanted = geometry.window
+        if grain:
+            wanted = geometry.before + min(geometry.chunk_frames, self._ahead(grain) + grain) * geometry.stride
+            wanted += geometry.after
+        return wanted - len(self._pending)
+
+    def peek(self, grain: int) -> Mel | None:
+        """The beginning of the next window, as far as it is there: a multiple of ``grain`` output frames.
+
+        Returns:
+            Shape (before + n * stride + after, n_mels), or None if not even ``grain`` frames are there.
+        """
+        geometry, frames = self._geometry, self._ahead(grain)
+        return self._pending[: geometry.before + frames * geometry.stride + geometry.after] if frames else None
+
+    def _ahead(self, grain: int) -> int:
+        geometry = self._geometry
+        frames = (len(self._pending) - geometry.before - geometry.after) // geometry.stride
+        return max(0, frames // grain * grain)
 
     def accept(self, mel: Mel) -> list[Mel]:
         """Takes frames of shape (t, n_mels); returns the windows, each (window, n_mels), that are complete."""
@@ -198,6 +221,11 @@ class OnnxEngine:
     def independent_streams(self) -> bool:
         """Whether what is heard in a stream is the same alone and in a batch."""
         return self._arithmetic["activations"] != PER_BATCH
+
+    @property
+    def short_steps(self) -> bool:
+        """Bundles built before that was possible have windows of one length."""
+        return not isinstance(self._session.get_inputs()[0].shape[1], int)
 
     def initial_state(self, n: int) -> State:
         return {

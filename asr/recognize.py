@@ -15,7 +15,7 @@ from asr.audio import SAMPLE_RATE_HZ, Samples
 from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
 from asr.decode.types import LogProbs
-from asr.engine import Engine, Geometry, MelWindows
+from asr.engine import Engine, Geometry, MelWindows, State
 from asr.features import HOP, FeatureStream, Mel, windows_to_mel
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 16
 """Streams that step together: beyond that a batch only delays its first stream, see `dengar bench`."""
+
+GLIMPSE_FRAMES = 10
+"""Output frames by which a glimpse into an unfinished chunk grows: 200 ms for the pretrained encoder."""
 
 PACKET_S = 0.1
 """Packet in which `Recognizer.transcribe` streams a recording, like a phone."""
@@ -152,6 +155,30 @@ class Recognizer:
         acoustic = [(stream.acoustic, samples, end) for stream, samples, end in heard]
         self._hear(acoustic, lambda place, log_probs: streams[place].decode(log_probs), costs or Costs())
 
+    def glimpse(self, streams: Sequence[RecognitionStream], costs: Costs | None = None) -> None:
+        """Looks into the chunks that are still being filled, for interim results between two steps.
+
+        What is there of a chunk is stepped through and thrown away: the final result stays what it would have been.
+        Does nothing for a bundle whose model takes whole chunks only.
+        """
+        if not self.engine.short_steps:
+            return
+        costs = costs or Costs()
+        alike: dict[int, list[tuple[RecognitionStream, Mel]]] = {}
+        for stream in streams:
+            if (window := stream.acoustic.windows.peek(GLIMPSE_FRAMES)) is not None:
+                alike.setdefault(len(window), []).append((stream, window))
+        for group in alike.values():
+            began = time.thread_time()
+            acoustic = [stream.acoustic for stream, _ in group]
+            log_probs, _ = self.engine.step(np.stack([window for _, window in group]), _together(acoustic))
+            costs.batches[len(group)] += 1
+            middle = time.thread_time()
+            for (stream, _), chunk in zip(group, log_probs, strict=True):
+                stream.preview(stream.acoustic.ahead(chunk))
+            costs.model_s += middle - began
+            costs.decode_s += time.thread_time() - middle
+
     def _hear(
         self,
         heard: Sequence[tuple[AcousticStream, Samples, bool]],
@@ -187,14 +214,17 @@ class Recognizer:
 
     def _step(self, streams: Sequence[AcousticStream], windows: Sequence[Mel]) -> LogProbs:
         """One step of the model for each stream, (N, C, V)."""
-        if len(streams) == 1:
-            log_probs, streams[0].state = self.engine.step(windows[0][None], streams[0].state)
-            return log_probs
-        together = {name: np.concatenate([stream.state[name] for stream in streams]) for name in streams[0].state}
-        log_probs, state = self.engine.step(np.stack(windows), together)
+        log_probs, state = self.engine.step(np.stack(windows), _together(streams))
         for row, stream in enumerate(streams):
             stream.state = {name: value[row : row + 1] for name, value in state.items()}
         return log_probs
+
+
+def _together(streams: Sequence[AcousticStream]) -> State:
+    """The states of several streams as one; of a single stream its own."""
+    if len(streams) == 1:
+        return streams[0].state
+    return {name: np.concatenate([stream.state[name] for stream in streams]) for name in streams[0].state}
 
 
 class AcousticStream:
@@ -204,14 +234,13 @@ class AcousticStream:
         config = recognizer.bundle.model.features
         self.features = FeatureStream(config)
         self.state = recognizer.engine.initial_state(1)
-        self._windows = MelWindows(recognizer.engine.geometry, config.silence, config.n_mels)
+        self.windows = MelWindows(recognizer.engine.geometry, config.silence, config.n_mels)
         self._emitted = 0
         self._finished = False
 
-    @property
-    def missing_samples(self) -> int:
-        """How many more samples complete the model's next window."""
-        return (self._windows.missing_frames - 1) * HOP + self.features.missing_samples
+    def missing_samples(self, grain: int | None = None) -> int:
+        """How many more samples complete the model's next window, or the next ``grain`` output frames of it."""
+        return (self.windows.missing_frames(grain) - 1) * HOP + self.features.missing_samples
 
     def cut(self, mel: Mel, *, end: bool) -> list[Mel]:
         """The model's windows that new mel frames (t, n_mels) complete, each (window, n_mels).
@@ -221,14 +250,18 @@ class AcousticStream:
             end: the signal is over, and the last windows are filled up with silence.
         """
         self._finished = end
-        windows = self._windows.accept(mel)
-        return windows + self._windows.finish() if end else windows
+        windows = self.windows.accept(mel)
+        return windows + self.windows.finish() if end else windows
 
     def real(self, log_probs: LogProbs) -> LogProbs:
         """Of the next step's output (C, V) the frames that belong to the signal, (c, V)."""
-        kept = self._windows.real_frames(self._emitted, len(log_probs), finished=self._finished)
+        kept = self.ahead(log_probs)
         self._emitted += len(log_probs)
-        return log_probs[kept]
+        return kept
+
+    def ahead(self, log_probs: LogProbs) -> LogProbs:
+        """The same of a step that was only a glimpse."""
+        return log_probs[self.windows.real_frames(self._emitted, len(log_probs), finished=self._finished)]
 
 
 class RecognitionStream:
@@ -242,6 +275,7 @@ class RecognitionStream:
         self._samples = 0
         self._finished = False
         self._words: tuple[str, ...] = ()
+        self._glimpsed: Hypothesis | None = None
 
     @property
     def duration_s(self) -> float:
@@ -256,7 +290,13 @@ class RecognitionStream:
     @property
     def missing_samples(self) -> int:
         """How many more samples let the model take its next step; fewer change nothing that can be seen."""
-        return self.acoustic.missing_samples
+        return self.acoustic.missing_samples()
+
+    @property
+    def missing_glimpse_samples(self) -> int:
+        """How many more samples let it take the next step, or `Recognizer.glimpse` see more of the chunk."""
+        short = self._recognizer.engine.short_steps
+        return self.acoustic.missing_samples(GLIMPSE_FRAMES if short else None)
 
     def accept(self, samples: Samples) -> None:
         """Takes samples of shape (T,), any T, and recognises as far as they reach."""
@@ -264,7 +304,7 @@ class RecognitionStream:
 
     def partial(self) -> Partial:
         """The best reading so far."""
-        best = self._decoder.best()
+        best = self._glimpsed or self._decoder.best()
         words = tuple(word.word for word in best.words)
         kept = sum(a == b for a, b in zip(words, self._words, strict=False))
         self._words = words
@@ -284,6 +324,11 @@ class RecognitionStream:
     def decode(self, log_probs: LogProbs) -> None:
         """Takes the next posteriors (t, V) from `Recognizer.advance`."""
         self._decoder.accept(log_probs)
+        self._glimpsed = None
+
+    def preview(self, log_probs: LogProbs) -> None:
+        """Lets `partial` know, until the next step, what the posteriors (t, V) of a glimpse would make of it."""
+        self._glimpsed = self._decoder.preview(log_probs)
 
 
 def packets(samples: Samples, packet_s: float = PACKET_S) -> Iterator[Samples]:

@@ -14,6 +14,8 @@ complete phrases only.
 
 from __future__ import annotations
 
+import copy
+
 import kenlm
 import numpy as np
 
@@ -109,6 +111,18 @@ class BeamSearch:
         """Takes frames of shape (T, V)."""
         for start in range(0, len(log_probs), _BLOCK_FRAMES):
             self._advance(log_probs[start : start + _BLOCK_FRAMES])
+
+    def copy(self) -> BeamSearch:
+        """The same state, apart."""
+        other = copy.copy(self)
+        nodes, records = int(self._sizes[0]), int(self._sizes[2])
+        other._nodes, other._records = self._nodes[:nodes].copy(), self._records[:records].copy()
+        other._slot = self._slot[:nodes].copy()
+        other._beam, other._wanted, other._sizes = self._beam.copy(), self._wanted.copy(), self._sizes.copy()
+        other._states = list(self._states)
+        if self._hints:
+            other._places, other._granted = self._places[:nodes].copy(), self._granted[:nodes].copy()
+        return other
 
     def best(self) -> Hypothesis:
         """The best prefix so far; an open last word counts as the best that can become of it."""

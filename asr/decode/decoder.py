@@ -24,6 +24,7 @@ class Search(Protocol):
 
     def accept(self, log_probs: LogProbs) -> None: ...
     def best(self) -> Hypothesis: ...
+    def copy(self) -> Search: ...
     def finish(self, nbest: int) -> list[Hypothesis]: ...
 
 
@@ -128,6 +129,12 @@ class DecoderStream:
         """The best reading so far, its last word perhaps incomplete."""
         best, calibration = self._search.best(), self._decoder.config.calibration
         return confidence.partial(best, calibration, self._decoder.known) if calibration else best
+
+    def preview(self, log_probs: LogProbs) -> Hypothesis:
+        """The best reading if these frames (T, V) came next; the stream is left as it is."""
+        ahead = DecoderStream(self._decoder, self._search.copy())
+        ahead.accept(log_probs)
+        return ahead.best()
 
     def finish(self, nbest: int | None = None) -> list[Hypothesis]:
         """The best distinct texts, at least one, best first; the stream itself is left as it is."""

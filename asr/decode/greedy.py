@@ -21,6 +21,12 @@ class GreedySearch:
         self._ids.append(log_probs.argmax(axis=1).astype(np.int32))
         self._peaks.append(log_probs.max(axis=1))
 
+    def copy(self) -> GreedySearch:
+        """The same state, apart."""
+        other = GreedySearch(self._tokens, self._frame_s)
+        other._ids, other._peaks = list(self._ids), list(self._peaks)
+        return other
+
     def best(self) -> Hypothesis:
         """The text so far."""
         return interim(self._read())

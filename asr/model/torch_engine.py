@@ -36,6 +36,10 @@ class TorchEngine:
     def geometry(self) -> Geometry:
         return self._model.geometry
 
+    @property
+    def short_steps(self) -> bool:
+        return True
+
     def initial_state(self, n: int) -> State:
         return {name: value.numpy() for name, value in self._model.initial_state(n).items()}
 

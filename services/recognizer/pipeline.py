@@ -213,7 +213,7 @@ class Pipeline:
                 return
             worker.jobs = jobs
             meter.busy_since = time.monotonic()
-            said = _turn(jobs, meter)
+            said = _turn(jobs, meter, spare=not self._ready)
             with self._changed:
                 if worker.abandoned:  # nobody waits for this any more, and another has this one's place
                     for job in jobs:
@@ -301,8 +301,14 @@ def _job(flow: Flow) -> _Job:
     return _Job(flow, packets, flow.ended and not flow.packets, flow.closed)
 
 
-def _turn(jobs: Sequence[_Job], meter: Meter) -> list[Sequence[Outcome]]:
-    """Does the work of one turn; what there is to say for each job."""
+def _turn(jobs: Sequence[_Job], meter: Meter, *, spare: bool) -> list[Sequence[Outcome]]:
+    """Does the work of one turn; what there is to say for each job.
+
+    Args:
+        jobs: all of one recogniser.
+        meter: of the worker.
+        spare: nobody waits, so there is time for a glimpse between two steps.
+    """
     said: list[Sequence[Outcome]] = [()] * len(jobs)
     heard = []
     began = time.thread_time()
@@ -324,7 +330,11 @@ def _turn(jobs: Sequence[_Job], meter: Meter) -> list[Sequence[Outcome]]:
     try:
         if heard:
             work = [(session.stream, samples, end) for _, session, samples, end in heard]
-            heard[0][1].recognizer.advance(work, meter.recognition)
+            recognizer = heard[0][1].recognizer
+            recognizer.advance(work, meter.recognition)
+            if spare:
+                curious = [session.stream for _, session, _, end in heard if session.interim and not end]
+                recognizer.glimpse(curious, meter.recognition)
     except Exception as error:
         for place, session, *_ in heard:
             said[place] = _failed(session, error)

@@ -58,6 +58,8 @@ class RecognitionStream(Protocol):
     def trailing_silence_s(self) -> float: ...
     @property
     def missing_samples(self) -> int: ...
+    @property
+    def missing_glimpse_samples(self) -> int: ...
     def partial(self) -> Partial: ...
     def finish(self) -> Sequence[Hypothesis]: ...
 
@@ -69,6 +71,7 @@ class Recognizer(Protocol):
     def bundle_hash(self) -> str: ...
     def stream(self, nbest: int = 1) -> Any: ...
     def advance(self, heard: Sequence[tuple[Any, Samples, bool]], costs: Any = None, /) -> None: ...
+    def glimpse(self, streams: Sequence[Any], costs: Any = None, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,13 @@ class Session:
         """How many bytes must come before anything new can be said; 0 if that is not known."""
         if self._waiting:
             return 0
-        return self._decoder.bytes_for(self.stream.missing_samples)
+        stream = self.stream
+        return self._decoder.bytes_for(stream.missing_glimpse_samples if self.interim else stream.missing_samples)
+
+    @property
+    def interim(self) -> bool:
+        """Whether interim results were asked for."""
+        return self.config.interim_interval_s is not None
 
     def receive(self, packets: Sequence[bytes], *, end: bool) -> None:
         """Decodes what came in.

@@ -67,6 +67,8 @@ class ToneStream:
     def missing_samples(self) -> int:
         return WINDOW - len(self._rest)
 
+    missing_glimpse_samples = missing_samples
+
     @property
     def trailing_silence_s(self) -> float:
         silent = 0
@@ -98,6 +100,9 @@ class ToneRecognizer:
     def advance(self, heard: object, costs: object = None) -> None:  # noqa: ARG002
         for stream, samples, _ in heard:  # type: ignore[attr-defined]
             stream.accept(samples)
+
+    def glimpse(self, streams: object, costs: object = None) -> None:
+        """A tone is heard at once."""
 
 
 def tones(words: str, rate_hz: int = RATE_HZ, tail_s: float = 0.3) -> np.ndarray:
