@@ -17,7 +17,7 @@ import grpc
 
 from services.recognizer.interceptors import AroundCalls, Context
 
-STAGES = ("receive", "features", "vad", "model", "decode", "send")
+STAGES = ("receive", "features", "vad", "model", "decode", "results", "send")
 LIVE = "live"
 LOOP_INTERVAL_S = 0.5
 
@@ -28,16 +28,22 @@ class Sources:
 
     Attributes:
         queued: streams that wait for a worker.
+        stalls: workers that were given up.
         processor_s: processor seconds so far, by stage.
         batches: how often a step of the model served so many streams.
+        bundles: hash of the bundle in each role, as `live` and `candidate`.
+        shadow: streams that the candidate decoded silently, words of the live answers to them, edits between the two.
         keys: API keys that are loaded.
         log_lines_lost: because the log was read too slowly.
         certificate_expires: when the TLS certificate ends, in seconds since 1970.
     """
 
     queued: Callable[[], int] | None = None
+    stalls: Callable[[], int] | None = None
     processor_s: Callable[[], Mapping[str, float]] | None = None
     batches: Callable[[], Mapping[int, int]] | None = None
+    bundles: Callable[[], Mapping[str, str]] | None = None
+    shadow: Callable[[], tuple[int, int, int]] | None = None
     keys: Callable[[], int] | None = None
     log_lines_lost: Callable[[], int] | None = None
     certificate_expires: Callable[[], float] | None = None
@@ -82,14 +88,8 @@ class Metrics:
     def answered(self, words: int, audio_s: float, confidence: float | None = None, role: str = LIVE) -> None:
         """A final result has so many words for so much audio, from the bundle in `role`."""
 
-    def shadow(self, words: int, differences: int) -> None:
-        """A candidate decoded a stream silently: words of the live answer, and edits between the two."""
-
-    def bundle(self, role: str, bundle_hash: str | None) -> None:
-        """`role` (`live`, `candidate`) is now filled by a bundle, or by none."""
-
     def swap(self, outcome: str) -> None:
-        """A change of the live bundle was `promoted`, `refused` or `rolled_back`."""
+        """A bundle was `promoted`, `refused`, or made `candidate`."""
 
     def broken_file(self, kind: str) -> None:
         """A changed file of `keys` or `tls` could not be used."""

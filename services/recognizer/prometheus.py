@@ -6,7 +6,6 @@ What the workers count for themselves is read when Prometheus asks (`Sources`) a
 from __future__ import annotations
 
 import bisect
-import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TypeVar
@@ -16,13 +15,18 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
-    Info,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from asr.errors import ConfigError
@@ -78,16 +82,12 @@ class PrometheusMetrics(Metrics):
         self._words = counter("words", "Words in final results.", "role")
         self._answer_audio = histogram("answer_audio_seconds", "Audio behind a final result.", AUDIO_S)
         self._confidence = histogram("confidence", "Confidence of final results with words.", SHARES, "role")
-        self._shadow_answers = counter("shadow_answers", "Streams that a candidate decoded silently.")
-        self._shadow_words = counter("shadow_words", "Words of the live answers to them.")
-        self._shadow_edits = counter("shadow_differences", "Word edits between live and candidate.")
-        self._bundle = Info("dengar_bundle", "Hash of the bundle in each role.", ["role"], registry=registry)
-        self._swaps = counter("swaps", "Changes of the live bundle.", "outcome")
+        self._swaps = counter("swaps", "Bundles promoted, refused, or made candidate.", "outcome")
         self._broken = counter("broken_files", "Changed files that could not be used.", "kind")
         self._lag = histogram("event_loop_lag_seconds", "How late the event loop is.", WAIT_S)
         for kind in ("keys", "tls"):  # an alert on a change needs the value before it
             self._broken[kind,].inc(0)
-        for outcome in ("promoted", "refused", "rolled_back"):
+        for outcome in ("promoted", "refused", "candidate"):
             self._swaps[outcome,].inc(0)
         self._sources = _SourceCollector()
         registry.register(self._sources)
@@ -137,17 +137,6 @@ class PrometheusMetrics(Metrics):
         if confidence is not None:
             self._confidence[role,].observe(confidence)
 
-    def shadow(self, words: int, differences: int) -> None:
-        self._shadow_answers[()].inc()
-        self._shadow_words[()].inc(words)
-        self._shadow_edits[()].inc(differences)
-
-    def bundle(self, role: str, bundle_hash: str | None) -> None:
-        with contextlib.suppress(KeyError):
-            self._bundle.remove(role)
-        if bundle_hash is not None:
-            self._bundle.labels(role).info({"hash": bundle_hash})
-
     def swap(self, outcome: str) -> None:
         self._swaps[outcome,].inc()
 
@@ -184,32 +173,44 @@ class _SourceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         sources = self.sources
-        queued = GaugeMetricFamily("dengar_queued_streams", "Streams that wait for a worker.")
-        keys = GaugeMetricFamily("dengar_keys", "API keys that are loaded.")
-        expires = GaugeMetricFamily("dengar_certificate_expiry_timestamp_seconds", "When the TLS certificate ends.")
-        for family, read in ((queued, sources.queued), (keys, sources.keys), (expires, sources.certificate_expires)):
-            if read is not None:
-                family.add_metric([], read())
-            yield family
-        lost = CounterMetricFamily("dengar_log_lines_lost", "Lines of the log that were lost.")
-        if sources.log_lines_lost is not None:
-            lost.add_metric([], sources.log_lines_lost())
-        yield lost
+        gauges = (
+            ("queued_streams", "Streams that wait for a worker.", sources.queued),
+            ("keys", "API keys that are loaded.", sources.keys),
+            ("certificate_expiry_timestamp_seconds", "When the TLS certificate ends.", sources.certificate_expires),
+        )
+        for name, about, read in gauges:
+            yield GaugeMetricFamily(f"dengar_{name}", about, read() if read else None)
+        counters = (
+            ("stalled_workers", "Workers that were given up.", sources.stalls),
+            ("log_lines_lost", "Lines of the log that were lost.", sources.log_lines_lost),
+        )
+        for name, about, count in counters:
+            yield CounterMetricFamily(f"dengar_{name}", about, count() if count else None)
+        shadow = sources.shadow() if sources.shadow else (None, None, None)
+        yield CounterMetricFamily("dengar_shadow_answers", "Streams that a candidate decoded silently.", shadow[0])
+        yield CounterMetricFamily("dengar_shadow_words", "Words of the live answers to them.", shadow[1])
+        yield CounterMetricFamily("dengar_shadow_differences", "Word edits between the two.", shadow[2])
+        bundles = InfoMetricFamily("dengar_bundle", "Hash of the bundle in each role.", labels=["role"])
+        for role, bundle_hash in (sources.bundles() if sources.bundles else {}).items():
+            bundles.add_metric([role], {"hash": bundle_hash})
+        yield bundles
         processor = CounterMetricFamily("dengar_processor_seconds", "Processor time by stage.", labels=["stage"])
-        if sources.processor_s is not None:
-            for stage, seconds in sources.processor_s().items():
-                processor.add_metric([stage], seconds)
+        for stage, seconds in (sources.processor_s() if sources.processor_s else {}).items():
+            processor.add_metric([stage], seconds)
         yield processor
         batches = HistogramMetricFamily("dengar_batch_streams", "Streams served by one step of the model.")
         if sources.batches is not None:
-            counts = [0] * (len(BATCH_STREAMS) + 1)
-            total = 0
-            for streams, times in dict(sources.batches()).items():
-                counts[bisect.bisect_left(BATCH_STREAMS, streams)] += times
-                total += streams * times
-            bounds = [*(f"{bound:.1f}" for bound in BATCH_STREAMS), "+Inf"]
-            batches.add_metric([], list(zip(bounds, accumulate(counts), strict=True)), total)
+            batches.add_metric([], *_histogram(dict(sources.batches())))
         yield batches
+
+
+def _histogram(counted: dict[int, int]) -> tuple[list[tuple[str, float]], int]:
+    """Cumulative buckets and the sum of how often each number of streams was counted."""
+    counts = [0] * (len(BATCH_STREAMS) + 1)
+    for streams, times in counted.items():
+        counts[bisect.bisect_left(BATCH_STREAMS, streams)] += times
+    bounds = [*(f"{bound:.1f}" for bound in BATCH_STREAMS), "+Inf"]
+    return list(zip(bounds, accumulate(counts), strict=True)), sum(n * times for n, times in counted.items())
 
 
 class Endpoint:

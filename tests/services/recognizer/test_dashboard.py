@@ -40,7 +40,13 @@ def exported() -> dict[str, set[str]]:
             getattr(metrics, name)(*("receive" if "str" in str(kind.annotation) else 1 for kind in kinds))
     metrics.answered(0, 1.0)
     one = {field.name: lambda: 1 for field in dataclasses.fields(Sources)}
-    metrics.watch(Sources(**one | {"processor_s": lambda: {"model": 1.0}, "batches": lambda: {1: 1}}))
+    several = {
+        "processor_s": lambda: {"model": 1.0},
+        "batches": lambda: {1: 1},
+        "bundles": lambda: {"live": "x"},
+        "shadow": lambda: (1, 1, 1),
+    }
+    metrics.watch(Sources(**one | several))
     found = {}
     for family in metrics.registry.collect():
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")

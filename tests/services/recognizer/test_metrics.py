@@ -137,13 +137,14 @@ def test_answers_words_and_confidence(metrics: PrometheusMetrics, scrape: Any) -
 
 
 def test_the_bundle_of_a_role_is_replaced_and_removed(metrics: PrometheusMetrics, scrape: Any) -> None:
+    bundles = {"live": "old", "candidate": "next"}
     assert scrape("dengar_bundle_info", role="live", hash="old") is None
-    metrics.bundle("live", "old")
-    metrics.bundle("live", "new")
-    metrics.bundle("candidate", "next")
+    metrics.watch(Sources(bundles=lambda: bundles))
+    assert scrape("dengar_bundle_info", role="live", hash="old") == 1
+    assert scrape("dengar_bundle_info", role="candidate", hash="next") == 1
+    bundles = {"live": "next"}
     assert scrape("dengar_bundle_info", role="live", hash="old") is None
-    assert scrape("dengar_bundle_info", role="live", hash="new") == 1
-    metrics.bundle("candidate", None)
+    assert scrape("dengar_bundle_info", role="live", hash="next") == 1
     assert scrape("dengar_bundle_info", role="candidate", hash="next") is None
 
 
@@ -153,6 +154,8 @@ def test_sources_are_read_at_each_scrape(metrics: PrometheusMetrics, scrape: Any
     metrics.watch(
         Sources(
             queued=lambda: 7,
+            stalls=lambda: 1,
+            shadow=lambda: (5, 30, 2),
             processor_s=lambda: {"model": 1.5, "decode": 0.25},
             batches=lambda: batches,
             keys=lambda: 2,
@@ -171,6 +174,10 @@ def test_sources_are_read_at_each_scrape(metrics: PrometheusMetrics, scrape: Any
     assert scrape("dengar_batch_streams_sum") == 5 + 6 + 300
     batches[1] += 1
     assert scrape("dengar_batch_streams_count") == 9
+    assert scrape("dengar_stalled_workers_total") == 1
+    assert scrape("dengar_shadow_answers_total") == 5
+    assert scrape("dengar_shadow_words_total") == 30
+    assert scrape("dengar_shadow_differences_total") == 2
     assert scrape("dengar_keys") == 2
     assert scrape("dengar_log_lines_lost_total") == 9
     assert scrape("dengar_certificate_expiry_timestamp_seconds") == 1.8e9
