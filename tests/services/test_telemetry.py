@@ -153,7 +153,7 @@ async def test_a_share_of_the_calls_is_traced() -> None:
     tracing = Tracing(TraceConfig(endpoint="memory", ratio=0.0), exporter)
     async with running([tracing.interceptor()]) as address, grpc.aio.insecure_channel(address) as channel:
         stub = speech_pb2_grpc.SpeechStub(channel)
-        for metadata in ((), (PARENT,)):
+        for metadata in ((), (PARENT,), (("traceparent", "00-nonsense-01"),)):
             await stub.GetInfo(pb.GetInfoRequest(), metadata=metadata)
     await asyncio.to_thread(tracing.close)
     (span,) = exporter.get_finished_spans()  # the caller had decided for this one

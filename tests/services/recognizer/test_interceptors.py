@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.recognizer.interceptors import host_of, is_local, network_of, wrap
 
@@ -26,6 +28,13 @@ def test_callers(peer: str, host: str, network: str, local: bool) -> None:
     assert host_of(peer) == host
     assert network_of(host_of(peer)) == network
     assert is_local(host_of(peer)) == local
+
+
+@given(st.one_of(st.text(max_size=60), st.from_regex(r"ipv[46]:[\[\]%0-9a-f:.]*", fullmatch=True)))
+def test_any_peer_is_some_caller(peer: str) -> None:
+    host = host_of(peer)
+    assert isinstance(network_of(host), str)
+    assert isinstance(is_local(host), bool)
 
 
 def test_handlers_that_would_block_are_not_wrapped() -> None:

@@ -111,6 +111,18 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, content: str, says: str) 
     assert "secret-thing" not in str(caught.value)
 
 
+@given(st.one_of(st.binary(max_size=200), st.text('[]{}",:idname0123456789abcdef', max_size=200).map(str.encode)))
+def test_any_bytes_are_keys_or_one_sentence(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "any-bytes"
+    file.write_bytes(content)
+    message = ""
+    try:
+        read_keys(file)
+    except ConfigError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
 def test_files_that_anybody_may_write_are_refused(tmp_path: Path) -> None:
     new_key(tmp_path / "k", "a")
     (tmp_path / "k").chmod(0o666)
