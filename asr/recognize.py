@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 16
 """Streams that step together: beyond that a batch only delays its first stream, see `dengar bench`."""
+
+KEPT_HINTS = 32
+"""Compiled sets of phrases that a recogniser keeps."""
 
 GLIMPSE_FRAMES = 10
 """Output frames by which a glimpse into an unfinished chunk grows: 200 ms for the pretrained encoder."""
@@ -77,6 +81,8 @@ class Recognizer:
         self.decoder = Decoder(
             bundle.tokens, decoder or bundle.decoder, self.engine.geometry.frame_s, bundle.language_model()
         )
+        self._hints: dict[str, Hints] = {}
+        self._hints_lock = threading.Lock()
 
     @classmethod
     def open(
@@ -114,6 +120,25 @@ class Recognizer:
     def stream(self, nbest: int = 1, hints: Hints | None = None) -> RecognitionStream:
         """A new stream; `hints` are phrases that it expects, from ``decoder.hints``."""
         return RecognitionStream(self, nbest, hints)
+
+    def hints(self, phrases: Sequence[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
+        """Compiles phrases for `stream`, or takes them from the last `KEPT_HINTS` that were compiled.
+
+        Args:
+            phrases: texts and boosts; see `asr.decode.Decoder.hints`.
+            classes: items by name.
+        """
+        from asr.decode.hints import content_key
+
+        key = content_key(phrases, classes or {})
+        with self._hints_lock:
+            found = self._hints.pop(key, None)
+        found = found or self.decoder.hints(phrases, classes)
+        with self._hints_lock:
+            self._hints[key] = found
+            while len(self._hints) > KEPT_HINTS:
+                del self._hints[next(iter(self._hints))]
+        return found
 
     def transcribe(
         self, samples: Samples, *, whole: bool = False, nbest: int = 1, hints: Hints | None = None

@@ -39,6 +39,9 @@ def serve(
             envvar="DENGAR_REGISTRY", help="Folder of bundles whose alias live is followed; see dengar models."
         ),
     ] = "",
+    state: Annotated[
+        str, typer.Option(envvar="DENGAR_STATE", help="Folder for what the server keeps: stored phrase sets.")
+    ] = "work/server",
     max_audio_s: Annotated[
         float, typer.Option(envvar="DENGAR_MAX_AUDIO_S", help="Seconds of audio in one call.")
     ] = 300.0,
@@ -78,6 +81,7 @@ def serve(
     config = server_config(
         bundle=bundle,
         registry=registry,
+        state=state,
         host=host,
         port=port,
         engine=engine,

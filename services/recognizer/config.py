@@ -17,6 +17,7 @@ class ServerConfig:
 
     Attributes:
         bundle: folder, hash or alias of the bundle, or None for the shipped one.
+        state: folder for what the server itself keeps, such as phrase sets.
         registry: folder of bundles whose alias `live` is followed while serving; none if empty.
         follow_s: how often it is looked at.
         max_rtf: processor seconds that another bundle may take for a second of audio to be served.
@@ -42,6 +43,7 @@ class ServerConfig:
     """
 
     bundle: str | None = None
+    state: str = "work/server"
     registry: str = ""
     follow_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
     max_rtf: Annotated[float, Field(gt=0, le=100)] = 0.5

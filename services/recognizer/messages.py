@@ -10,7 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from asr.errors import ConfigError, MissingDependencyError
 from services.dengar.v1 import speech_pb2 as pb
 from services.recognizer.audio_in import StreamDecoder
-from services.recognizer.session import Hypothesis, Partial
+from services.recognizer.phrases import unused_messages
+from services.recognizer.session import Final, Hypothesis, Partial
 
 LANGUAGES = ("en-US",)
 MAX_ALTERNATIVES = 30
@@ -94,9 +95,11 @@ def interim_result(partial: Partial, duration_s: float) -> pb.StreamingRecogniti
     )
 
 
-def metadata(bundle_hash: str, duration_s: float) -> pb.ResponseMetadata:
+def metadata(bundle_hash: str, final: Final) -> pb.ResponseMetadata:
     """What comes with a final result."""
-    return pb.ResponseMetadata(bundle_hash=bundle_hash, audio_duration=duration(duration_s))
+    return pb.ResponseMetadata(
+        bundle_hash=bundle_hash, audio_duration=duration(final.at_s), unused_phrases=unused_messages(final.unused)
+    )
 
 
 def duration(seconds: float) -> Duration:

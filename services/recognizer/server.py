@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -17,6 +18,8 @@ from services.dengar.v1 import admin_pb2_grpc, speech_pb2_grpc
 from services.recognizer.admin import ADMIN, AdminService, Swapper, follow
 from services.recognizer.bundles import Bundles, Loader, Served, SwapRules
 from services.recognizer.config import ServerConfig
+from services.recognizer.phrases import PHRASES, PhrasesService, PhraseStore, Wanted
+from services.recognizer.quotas import current_account
 from services.recognizer.session import Recognizer
 from services.recognizer.speech import SPEECH, SpeechService
 from services.registry import Registry
@@ -43,7 +46,8 @@ class Server:
             live, load or _no_other, SwapRules(max_rtf=config.max_rtf, max_slowdown=config.max_slowdown)
         )
         self.swapper = Swapper(self.bundles)
-        self._service = SpeechService(self.bundles, config)
+        store = PhraseStore(Path(config.state) / "phrases")
+        self._service = SpeechService(self.bundles, config, lambda name: store.get(_owner(), name))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._tasks: list[asyncio.Task[None]] = []
         self._server = grpc.aio.server(
@@ -58,10 +62,12 @@ class Server:
             ]
         )
         speech_pb2_grpc.add_SpeechServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
+        phrases = PhrasesService(store, _owner, self._unused)
+        speech_pb2_grpc.add_PhrasesServicer_to_server(phrases, self._server)  # type: ignore[no-untyped-call]
         admin = AdminService(self.swapper)
         admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SPEECH, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SPEECH, PHRASES, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:
@@ -86,9 +92,14 @@ class Server:
         await self._set_health(True)
         return port
 
+    def _unused(self, wanted: Wanted) -> Sequence[tuple[str, str]]:
+        """Which phrases the live bundle cannot use."""
+        unused: Sequence[tuple[str, str]] = self.bundles.live.recognizer.hints(wanted.phrases, wanted.classes).unused
+        return unused
+
     async def _set_health(self, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", SPEECH, ADMIN):
+        for name in ("", SPEECH, PHRASES, ADMIN):
             await self._health.set(name, status)
 
     async def drain(self) -> None:
@@ -103,6 +114,11 @@ class Server:
         # stop alone: two at a time race for gRPC's server object, which crashes the process.
         await self._server.stop(min(0.5, self.config.drain_s))
         self._service.close()
+
+
+def _owner() -> str:
+    """Whose phrase sets the current call reads and writes."""
+    return current_account().name
 
 
 def _no_other(name: str) -> Recognizer:

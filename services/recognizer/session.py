@@ -13,6 +13,7 @@ import numpy.typing as npt
 from asr.audio import MIN_DURATION_S, SAMPLE_RATE_HZ, Samples
 from asr.errors import AudioError
 from services.recognizer.audio_in import NO_SAMPLES, StreamDecoder
+from services.recognizer.phrases import Wanted
 
 BLOCK_S = 1.0
 """Most audio of one stream recognised in one turn, so that a long packet does not keep the others waiting."""
@@ -69,7 +70,8 @@ class Recognizer(Protocol):
 
     @property
     def bundle_hash(self) -> str: ...
-    def stream(self, nbest: int = 1) -> Any: ...
+    def hints(self, phrases: Any, classes: Any, /) -> Any: ...
+    def stream(self, nbest: int = 1, hints: Any = None) -> Any: ...
     def advance(self, heard: Sequence[tuple[Any, Samples, bool]], costs: Any = None, /) -> None: ...
     def glimpse(self, streams: Sequence[Any], costs: Any = None, /) -> None: ...
 
@@ -101,10 +103,12 @@ class Final:
     Attributes:
         hypotheses: best first.
         at_s: how much audio was heard.
+        unused: phrases of the request that could not be used, and why.
     """
 
     hypotheses: Sequence[Hypothesis]
     at_s: float
+    unused: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,14 @@ class SessionConfig:
         interim_interval_s: interim results at most this often; None for none.
         endpoint_silence_s: silence after a word that ends the utterance; None for never.
         record: keep what was heard, for `Session.recording`.
+        phrases: hints.
     """
 
     nbest: int = 1
     interim_interval_s: float | None = None
     endpoint_silence_s: float | None = None
     record: bool = False
+    phrases: Wanted | None = None
 
 
 class Session:
@@ -157,6 +163,7 @@ class Session:
         self._heard = 0
         self._over = False
         self._last_interim = ("", -float("inf"))
+        self._unused: Sequence[tuple[str, str]] = ()
         self._recorded: list[npt.NDArray[np.int16]] = []
 
     @property
@@ -184,7 +191,10 @@ class Session:
     def stream(self) -> RecognitionStream:
         """The recogniser's side; made when first wanted."""
         if self._stream is None:
-            self._stream = self.recognizer.stream(self.config.nbest)
+            wanted = self.config.phrases
+            hints = self.recognizer.hints(wanted.phrases, wanted.classes) if wanted else None
+            self._unused = () if hints is None else hints.unused
+            self._stream = self.recognizer.stream(self.config.nbest, hints)
         return self._stream
 
     @property
@@ -247,7 +257,7 @@ class Session:
         if end or self._has_ended():
             self._over = True
             said: list[Outcome] = [] if end else [EndOfUtterance(self.duration_s)]
-            return [*said, Final(self.stream.finish(), self.duration_s)]
+            return [*said, Final(self.stream.finish(), self.duration_s, self._unused)]
         return self._interim()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from services.recognizer import messages
 from services.recognizer.audio_in import ENCODINGS
 from services.recognizer.bundles import Bundles
 from services.recognizer.config import ServerConfig
+from services.recognizer.phrases import MAX_IN_REQUEST, wanted_of
 from services.recognizer.pipeline import Flow, Pipeline
 from services.recognizer.session import EndOfUtterance, Failure, Final, Interim, Session, SessionConfig
 from services.recognizer.shadow import ShadowListener
@@ -47,9 +48,11 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     Args:
         bundles: who answers.
         config: bounds.
+        stored: gives the current caller's phrase sets by name.
     """
 
-    def __init__(self, bundles: Bundles, config: ServerConfig) -> None:
+    def __init__(self, bundles: Bundles, config: ServerConfig, stored: Callable[[str], pb.PhraseSet]) -> None:
+        self._stored = stored
         self._bundles = bundles
         self._config = config
         self._shadow = ShadowListener()
@@ -101,13 +104,14 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             encodings=ENCODINGS[1:],
             max_audio_duration=messages.duration(self._config.max_audio_s),
             max_audio_content_bytes=self._config.max_packet_bytes,
+            max_phrases=MAX_IN_REQUEST,
         )
 
     async def Recognize(self, request: pb.RecognizeRequest, context: Context) -> pb.RecognizeResponse:  # noqa: N802
         """Recognises a whole recording."""
         async with self._call(context):
             settings = await self._settings(request.config)
-            async with self._flow(settings) as flow:
+            async with self._flow(request.config, settings) as flow:
                 await flow.push(request.audio.content, end=True)
                 final = await flow.next()
                 if isinstance(final, Failure):
@@ -116,7 +120,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 self._shadowed(flow, final)
                 result = messages.unary_result(final.hypotheses, settings, final.at_s)
                 return pb.RecognizeResponse(
-                    results=[result], metadata=messages.metadata(flow.session.recognizer.bundle_hash, final.at_s)
+                    results=[result], metadata=messages.metadata(flow.session.recognizer.bundle_hash, final)
                 )
         raise AssertionError("an aborted call does not come here")
 
@@ -130,8 +134,9 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 raise ProtocolError(
                     "the first request of a stream must be streaming_config; audio_content comes after it"
                 )
-            settings = await self._settings(first.streaming_config.config)
-            async with self._flow(settings, first.streaming_config) as flow:
+            config = first.streaming_config.config
+            settings = await self._settings(config)
+            async with self._flow(config, settings, first.streaming_config) as flow:
                 listening = asyncio.create_task(self._listen(flow, context))
                 try:
                     ended = await self._answer(flow, settings, context)
@@ -157,7 +162,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 case Final(hypotheses, at_s):
                     response = pb.StreamingRecognizeResponse(
                         results=[messages.final_result(hypotheses, settings, at_s)],
-                        metadata=messages.metadata(flow.session.recognizer.bundle_hash, at_s),
+                        metadata=messages.metadata(flow.session.recognizer.bundle_hash, outcome),
                     )
                 case Failure(error):
                     raise error
@@ -254,10 +259,14 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
 
     @contextlib.asynccontextmanager
     async def _flow(
-        self, settings: messages.Settings, streaming: pb.StreamingRecognitionConfig | None = None
+        self,
+        request: pb.RecognitionConfig,
+        settings: messages.Settings,
+        streaming: pb.StreamingRecognitionConfig | None = None,
     ) -> AsyncIterator[Flow]:
         interim = streaming is not None and streaming.interim_results
         single = streaming is not None and streaming.single_utterance
+        phrases = wanted_of(request, self._stored)
         bundle = self._bundles.take()
         try:
             config = SessionConfig(
@@ -265,6 +274,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
                 endpoint_silence_s=self._config.endpoint_silence_s if single else None,
                 record=self._bundles.wants_shadow(bundle),
+                phrases=phrases,
             )
             flow = self._pipeline.open(Session(bundle.recognizer, settings.decoder(self._config.max_audio_s), config))
             try:

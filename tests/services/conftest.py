@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,10 +92,18 @@ class ToneStream:
         return [self._best()] + [Hypothesis(f"alternative {n}", (), 0.1) for n in range(1, self._nbest)]
 
 
+@dataclass(frozen=True)
+class ToneHints:
+    unused: tuple[tuple[str, str], ...]
+
+
 class ToneRecognizer:
     bundle_hash = "tones"
 
-    def stream(self, nbest: int = 1) -> ToneStream:
+    def hints(self, phrases: Sequence[tuple[str, float]], classes: object) -> ToneHints:  # noqa: ARG002
+        return ToneHints(tuple((text, "is no tone") for text, _ in phrases if text not in TONES_HZ))
+
+    def stream(self, nbest: int = 1, hints: ToneHints | None = None) -> ToneStream:  # noqa: ARG002
         return ToneStream(nbest)
 
     def advance(self, heard: object, costs: object = None) -> None:  # noqa: ARG002
@@ -127,13 +136,15 @@ def encoded(samples: np.ndarray, rate_hz: int, container: str, subtype: str | No
 @contextlib.asynccontextmanager
 async def serving(recognizer: object | None = None, **settings: object) -> AsyncIterator[str]:
     """A running server; yields its address."""
-    config = server_config(port=0, **{"drain_s": 0.0, "threads": 2, "interim_interval_ms": 0, **settings})
-    server = Server(recognizer or ToneRecognizer(), config)
-    port = await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.drain()
+    with tempfile.TemporaryDirectory(prefix="dengar-") as state:
+        defaults = {"drain_s": 0.0, "threads": 2, "interim_interval_ms": 0, "state": state}
+        config = server_config(port=0, **{**defaults, **settings})
+        server = Server(recognizer or ToneRecognizer(), config)
+        port = await server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            await server.drain()
 
 
 @pytest.fixture

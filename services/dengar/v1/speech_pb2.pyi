@@ -74,14 +74,16 @@ class Phrase(_message.Message):
     def __init__(self, value: _Optional[str] = ..., boost: _Optional[float] = ...) -> None: ...
 
 class PhraseSet(_message.Message):
-    __slots__ = ("name", "phrases", "boost")
+    __slots__ = ("name", "phrases", "boost", "custom_classes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PHRASES_FIELD_NUMBER: _ClassVar[int]
     BOOST_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_CLASSES_FIELD_NUMBER: _ClassVar[int]
     name: str
     phrases: _containers.RepeatedCompositeFieldContainer[Phrase]
     boost: float
-    def __init__(self, name: _Optional[str] = ..., phrases: _Optional[_Iterable[_Union[Phrase, _Mapping]]] = ..., boost: _Optional[float] = ...) -> None: ...
+    custom_classes: _containers.RepeatedCompositeFieldContainer[CustomClass]
+    def __init__(self, name: _Optional[str] = ..., phrases: _Optional[_Iterable[_Union[Phrase, _Mapping]]] = ..., boost: _Optional[float] = ..., custom_classes: _Optional[_Iterable[_Union[CustomClass, _Mapping]]] = ...) -> None: ...
 
 class CustomClass(_message.Message):
     __slots__ = ("name", "items")
@@ -241,12 +243,10 @@ class UnusedPhrase(_message.Message):
     def __init__(self, phrase: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PutPhraseSetRequest(_message.Message):
-    __slots__ = ("phrase_set", "custom_classes")
+    __slots__ = ("phrase_set",)
     PHRASE_SET_FIELD_NUMBER: _ClassVar[int]
-    CUSTOM_CLASSES_FIELD_NUMBER: _ClassVar[int]
     phrase_set: PhraseSet
-    custom_classes: _containers.RepeatedCompositeFieldContainer[CustomClass]
-    def __init__(self, phrase_set: _Optional[_Union[PhraseSet, _Mapping]] = ..., custom_classes: _Optional[_Iterable[_Union[CustomClass, _Mapping]]] = ...) -> None: ...
+    def __init__(self, phrase_set: _Optional[_Union[PhraseSet, _Mapping]] = ...) -> None: ...
 
 class PutPhraseSetResponse(_message.Message):
     __slots__ = ("unused_phrases",)

@@ -343,7 +343,7 @@ async def test_an_unforeseen_error_is_internal_and_says_nothing_of_the_inside(ca
             raise ZeroDivisionError("secret weights at /srv")
 
     class BrokenRecognizer(ToneRecognizer):
-        def stream(self, nbest: int = 1) -> ToneStream:
+        def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:  # noqa: ARG002
             return Broken(nbest)
 
     async with serving(BrokenRecognizer()) as address:
@@ -362,7 +362,7 @@ async def test_the_loop_answers_while_streams_are_busy() -> None:
             super().accept(samples)
 
     class SlowRecognizer(ToneRecognizer):
-        def stream(self, nbest: int = 1) -> ToneStream:
+        def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:  # noqa: ARG002
             return Slow(nbest)
 
     async with serving(SlowRecognizer()) as address, speech(address) as stub:

@@ -34,8 +34,8 @@ class Named(ToneRecognizer):
         self.bundle_hash = name
         self._slow_s, self._mishears, self._broken = slow_s, mishears, broken
 
-    def stream(self, nbest: int = 1) -> ToneStream:
-        stream = super().stream(nbest)
+    def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:
+        stream = super().stream(nbest, hints)
         if self._mishears:
             stream._tone = lambda window: "four" if ToneStream._tone(window) else ""  # type: ignore[method-assign]
         return stream
