@@ -52,7 +52,7 @@ def bench_load(
     from services.load.server import served
 
     loaded = load_bundle(bundle or None)
-    queries = _queries(manifest)
+    queries = queries_of(manifest)
     promise = Promise(final_p95_s=final_ms / 1000)
     arguments = ["--bundle", str(loaded.path), "--max-streams", str(10 * most), *(option or [])]
 
@@ -93,7 +93,8 @@ def bench_load(
             output.console.print(f"{name:>28}  {shown}", highlight=False)
 
 
-def _queries(manifest: Path | None) -> list[Samples]:
+def queries_of(manifest: Path | None) -> list[Samples]:
+    """What is spoken: the first utterances of a manifest, or a few sentences by espeak-ng."""
     if manifest is None:
         from asr.synth import of_engine, open_engine
         from services.cli.bench import SENTENCES

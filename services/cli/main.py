@@ -14,6 +14,7 @@ from services.cli.bench import bench
 from services.cli.bench_endpoint import bench_endpoint
 from services.cli.bench_hints import bench_hints
 from services.cli.bench_load import bench_load
+from services.cli.bench_soak import bench_soak
 from services.cli.bench_train import bench_train
 from services.cli.bundle import bundle_app
 from services.cli.demo import demo
@@ -46,6 +47,7 @@ bench_app.command("train")(bench_train)
 bench_app.command("hints")(bench_hints)
 bench_app.command("endpoint")(bench_endpoint)
 bench_app.command("load")(bench_load)
+bench_app.command("soak")(bench_soak)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")

@@ -1,0 +1,207 @@
+"""How callers behave: well, hastily, slowly, wrongly, or not at all; each is one call to a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+
+from services.dengar.v1 import speech_pb2 as pb
+
+PACKET_BYTES = 3200
+_TINY_BYTES = 64
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the calls of one behaviour.
+
+    Attributes:
+        calls: begun.
+        messages: sent.
+        statuses: how often each came; "ANSWERED" is a final result, "LEFT" a caller who went away.
+        unexpected: of them, those that this behaviour must not have.
+    """
+
+    calls: int = 0
+    messages: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    unexpected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One way to behave.
+
+    Attributes:
+        name: of it.
+        weight: how often it is chosen, beside the others.
+        expected: statuses that it may have.
+        call: makes one call, and returns its status.
+    """
+
+    name: str
+    weight: float
+    expected: frozenset[str]
+    call: Callable[[Any, bytes, np.random.Generator, Tally], Awaitable[str]]
+
+
+async def run(behaviour: Behaviour, stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> None:
+    """Makes one call and counts what became of it.
+
+    Args:
+        behaviour: of the caller.
+        stub: of `dengar.v1.Speech`.
+        data: a query, 16-bit samples at 16 kHz.
+        rng: of what is left to chance.
+        tally: of the behaviour.
+    """
+    tally.calls += 1
+    try:
+        async with asyncio.timeout(120):
+            status = await behaviour.call(stub, data, rng, tally)
+    except grpc.aio.AioRpcError as error:
+        status = error.code().name
+    except asyncio.InvalidStateError:
+        status = "ENDED_EARLY"
+    except TimeoutError:
+        status = "NO_ANSWER"
+    tally.statuses[status] = tally.statuses.get(status, 0) + 1
+    tally.unexpected += status not in behaviour.expected
+
+
+def configured(encoding: int = pb.RecognitionConfig.LINEAR16, **streaming: bool) -> pb.StreamingRecognizeRequest:
+    """The first request of a stream."""
+    raw = encoding == pb.RecognitionConfig.LINEAR16
+    config = pb.RecognitionConfig(encoding=encoding, sample_rate_hertz=16_000 if raw else 0)  # type: ignore[arg-type]
+    return pb.StreamingRecognizeRequest(streaming_config=pb.StreamingRecognitionConfig(config=config, **streaming))
+
+
+async def _send(call: Any, packets: Sequence[bytes], tally: Tally, pause_s: float) -> None:
+    for packet in packets:
+        await call.write(pb.StreamingRecognizeRequest(audio_content=packet))
+        tally.messages += 1
+        if pause_s:
+            await asyncio.sleep(pause_s)
+
+
+async def _outcome(call: Any) -> str:
+    """Reads to the end; the status."""
+    answered = False
+    while (response := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+        answered = answered or any(result.is_final for result in response.results)
+    code = await call.code()
+    return "ANSWERED" if answered and code is grpc.StatusCode.OK else str(code.name)
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+async def _speak(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    call = stub.StreamingRecognize()
+    await call.write(configured(interim_results=bool(rng.random() < 0.7)))
+    reading = asyncio.create_task(_outcome(call))
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # the reader knows why
+        await _send(call, _cut(data, PACKET_BYTES), tally, 0.1)
+        await call.done_writing()
+    return await reading
+
+
+async def _hurry(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    call = stub.StreamingRecognize()
+    await call.write(configured())
+    reading = asyncio.create_task(_outcome(call))
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        await _send(call, _cut(data, PACKET_BYTES), tally, 0.0)
+        await call.done_writing()
+    return await reading
+
+
+async def _crumble(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    call = stub.StreamingRecognize()
+    await call.write(configured(interim_results=True))
+    reading = asyncio.create_task(_outcome(call))
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        await _send(call, _cut(data, _TINY_BYTES), tally, 0.0)
+        await call.done_writing()
+    return await reading
+
+
+async def _dawdle(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    call = stub.StreamingRecognize()
+    await call.write(configured())
+    reading = asyncio.create_task(_outcome(call))
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        await _send(call, _cut(data, PACKET_BYTES // 4), tally, float(rng.uniform(0.1, 0.3)))
+        await call.done_writing()
+    return await reading
+
+
+async def _vanish(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    call = stub.StreamingRecognize()
+    await call.write(configured(interim_results=True))
+    packets = _cut(data, PACKET_BYTES)
+    await _send(call, packets[: int(rng.integers(len(packets)))], tally, 0.02)
+    call.cancel()
+    return "LEFT"
+
+
+async def _ignore(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    """Sends and never reads."""
+    call = stub.StreamingRecognize()
+    await call.write(configured(interim_results=True))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(3):
+            await _send(call, _cut(data, PACKET_BYTES), tally, 0.05)
+    call.cancel()
+    return "LEFT"
+
+
+async def _garble(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    """Sends what is no audio, or not what was announced, or in the wrong order."""
+    call = stub.StreamingRecognize()
+    reading = asyncio.create_task(_outcome(call))
+    kind = int(rng.integers(4))
+    noise = rng.bytes(int(rng.integers(1, 20_000)))
+    encodings = (pb.RecognitionConfig.FLAC, pb.RecognitionConfig.MP3, pb.RecognitionConfig.OGG_OPUS)
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        if kind == 0:
+            await _send(call, [data[:PACKET_BYTES]], tally, 0.0)  # before any configuration
+        elif kind == 1:
+            await call.write(configured(encodings[int(rng.integers(3))]))
+            await _send(call, _cut(noise, 997), tally, 0.0)
+        elif kind == 2:
+            await call.write(configured())
+            await _send(call, [data[:PACKET_BYTES]], tally, 0.0)
+            await call.write(configured())
+        else:
+            await call.write(pb.StreamingRecognizeRequest(audio_content=noise))
+        await call.done_writing()
+    return await reading
+
+
+async def _ask_at_once(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    config = pb.RecognitionConfig(encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=16_000, max_alternatives=3)
+    tally.messages += 1
+    await stub.Recognize(pb.RecognizeRequest(config=config, audio=pb.RecognitionAudio(content=data)))
+    return "ANSWERED"
+
+
+_BUSY = "RESOURCE_EXHAUSTED"
+
+BEHAVIOURS = (
+    Behaviour("speaks", 8, frozenset({"ANSWERED", _BUSY}), _speak),
+    Behaviour("hurries", 3, frozenset({"ANSWERED", _BUSY}), _hurry),
+    Behaviour("sends crumbs", 6, frozenset({"ANSWERED", _BUSY}), _crumble),
+    Behaviour("dawdles", 1, frozenset({"ANSWERED", "ABORTED", _BUSY}), _dawdle),
+    Behaviour("vanishes", 3, frozenset({"LEFT", "ENDED_EARLY", _BUSY}), _vanish),
+    Behaviour("never reads", 1, frozenset({"LEFT", "ENDED_EARLY", _BUSY}), _ignore),
+    Behaviour("garbles", 3, frozenset({"INVALID_ARGUMENT", _BUSY}), _garble),
+    Behaviour("asks at once", 2, frozenset({"ANSWERED", _BUSY}), _ask_at_once),
+)
