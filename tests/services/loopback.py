@@ -26,7 +26,7 @@ def speech_service(recognizer: Any = None) -> SpeechService:
     """The real service, with a recogniser of tones."""
     recognizer = recognizer or ToneRecognizer()
     bundles = Bundles(Served(recognizer, "tones"), lambda _name: recognizer)
-    return SpeechService(bundles, server_config(threads=2))
+    return SpeechService(bundles, server_config(threads=2), lambda name: pb.PhraseSet(name=name))
 
 
 @contextlib.asynccontextmanager
