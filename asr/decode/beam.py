@@ -72,7 +72,8 @@ class BeamModel:
 
     def word_score(self, word: str) -> float:
         """What a word scores without context and without the bonus; an unknown one as it is spelled."""
-        if (known := self._alone.get(word)) is not None:
+        known: float | None = self._alone.get(word)
+        if known is not None:
             return known
         contexts, base = self.symbols.spelling.shape
         letters, spelled = contexts - 1, 0.0

@@ -138,7 +138,7 @@ class _Automaton:
         self._out: list[dict[str, int]] = []
         self._edges: list[tuple[int, int, float, float, int]] = []
         self._states: dict[tuple[tuple[_Position, ...], int, float, float], int] = {}
-        self._queue = deque([((-1, -1, 0),)])
+        self._queue: deque[tuple[_Position, ...]] = deque([((-1, -1, 0),)])
         while self._queue and self.places <= MAX_PLACES:
             self._expand(self._queue.popleft(), pricing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +64,7 @@ def bench_hints(
     with output.progress() as progress:
         for count in (None, *counts):
             task = progress.add_task("no hints" if count is None else f"{count} distractors", total=len(heard))
-            found, _ = bench.run(count, lambda task=task: progress.advance(task))
+            found, _ = bench.run(count, partial(progress.advance, task))
             row = {"distractors": count, **{name: getattr(found, name) for name in found.__slots__}}
             row |= {"recall": found.recall, "elsewhere_wer": found.elsewhere_wer}
             if count is not None:
