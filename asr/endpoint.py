@@ -69,10 +69,10 @@ class EndpointConfig:
     recogniser_silence_s: Seconds = 1.6
     max_s: Seconds = 30.0
     voice_on: Probability = 0.5
-    voice_off: Probability = 0.35
+    voice_off: Probability = 0.45
     begin_s: Seconds = 0.064
     pause_s: Seconds = 0.3
-    complete_log_prob: LogProbability = -2.5
+    complete_log_prob: LogProbability = -3.25
     open_log_prob: LogProbability = -4.25
 
     @model_validator(mode="after")

@@ -50,7 +50,7 @@ def test_silence_after_words_ends() -> None:
 
 @pytest.mark.parametrize(
     ("end_log_prob", "silence"),
-    [(-0.5, "complete_silence_s"), (-3.0, "silence_s"), (-8.0, "open_silence_s"), (None, "silence_s")],
+    [(-0.5, "complete_silence_s"), (-3.75, "silence_s"), (-8.0, "open_silence_s"), (None, "silence_s")],
 )
 def test_words_say_how_much_silence_is_enough(end_log_prob: float | None, silence: str) -> None:
     config = EndpointConfig(complete_silence_s=0.7, silence_s=0.9, open_silence_s=1.3)
