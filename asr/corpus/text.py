@@ -138,6 +138,13 @@ def normalise(text: str) -> str:
     return spoken
 
 
+def needs_grammar(text: str) -> bool:
+    """Whether `normalise` asks the grammar, milliseconds, and not rules of its own, microseconds."""
+    if _BARE.fullmatch(text):
+        return not _ABBREVIATIONS.isdisjoint(text.lower().split())
+    return not _is_plain(_fold(text))
+
+
 @functools.lru_cache(maxsize=4096)
 def written_form(spoken: str) -> str:
     """Returns what people would write for `spoken`: "fifth avenue" becomes "5th Avenue".

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from asr.corpus.text import normalise
+from asr.corpus.text import needs_grammar, normalise
 from asr.errors import DengarError
 
 MAX_PHRASES = 5_000
@@ -19,6 +19,9 @@ MAX_PHRASE_LETTERS = 100
 """Of one phrase, spaces counted."""
 MAX_LETTERS = 100_000
 """Of all phrases and items together."""
+MAX_WRITTEN = 200
+"""Phrases and items with digits, symbols or abbreviations, which the grammar takes milliseconds to read; names in plain
+letters take microseconds."""
 MAX_BOOST = 20.0
 
 CLASS_MARK = "$"
@@ -95,7 +98,7 @@ class _Intake:
     def __init__(self, letters: frozenset[str]) -> None:
         self.unused: list[Unused] = []
         self._letters = letters
-        self._count = self._spent = 0
+        self._count = self._spent = self._written = 0
 
     def leave(self, text: str, reason: str) -> None:
         self.unused.append((text, reason))
@@ -136,7 +139,7 @@ class _Intake:
 
     def _spoken(self, text: str, classes: Mapping[str, Sequence[Words]] | None) -> Words:
         if classes is None or CLASS_MARK not in text:
-            return self._spellable(normalise(text).split())
+            return self._said(text)
         words: list[str] = []
         plain: list[str] = []
         for part in [*text.split(), None]:
@@ -147,7 +150,7 @@ class _Intake:
                 plain.append(part)
                 continue
             if plain:
-                words += self._spellable(normalise(" ".join(plain)).split())
+                words += self._said(" ".join(plain))
                 plain = []
             if name:
                 if not any(classes.get(name[1], ())):
@@ -156,7 +159,14 @@ class _Intake:
                 words.append(CLASS_MARK + name[1])
         return tuple(words)
 
-    def _spellable(self, words: Sequence[str]) -> Words:
+    def _said(self, text: str) -> Words:
+        if needs_grammar(text):
+            self._written += 1
+            if self._written > MAX_WRITTEN:
+                raise ValueError(
+                    f"too many: at most {MAX_WRITTEN} with digits, symbols or abbreviations; write the others in words"
+                )
+        words = normalise(text).split()
         if not self._letters.issuperset("".join(words)):
             strange = sorted(set("".join(words)) - self._letters)
             raise ValueError(f"the recogniser's symbols cannot spell {', '.join(map(repr, strange[:3]))}")

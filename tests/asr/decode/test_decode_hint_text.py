@@ -89,6 +89,15 @@ def test_too_many():
     assert len(spoken.phrases) + len(spoken.unused) == 2000
 
 
+def test_phrases_that_need_the_grammar_are_few(monkeypatch):
+    monkeypatch.setattr("asr.decode.hint_text.MAX_WRITTEN", 2)
+    phrases = [("anna", 0.0), ("1 road", 0.0), ("2 road", 0.0), ("3 road", 0.0), ("3 $X", 0.0), ("three road", 0.0)]
+    spoken = speak(phrases, {"X": ["lane"]}, LETTERS, 4.0)
+    assert set(spoken.phrases) == {("anna",), ("one", "road"), ("two", "road"), ("three", "road")}
+    assert [text for text, _ in spoken.unused] == ["3 road", "3 $X"]
+    assert "at most 2 with digits" in spoken.unused[0][1]
+
+
 @given(phrases=st.lists(st.tuples(st.text(max_size=12), st.floats(width=32)), max_size=6))
 @settings(derandomize=True, deadline=None, max_examples=100)
 def test_whatever_is_given_is_used_or_reported(phrases):
