@@ -79,7 +79,8 @@ def configured(encoding: int = pb.RecognitionConfig.LINEAR16, **streaming: bool)
     """The first request of a stream."""
     raw = encoding == pb.RecognitionConfig.LINEAR16
     config = pb.RecognitionConfig(encoding=encoding, sample_rate_hertz=16_000 if raw else 0)  # type: ignore[arg-type]
-    return pb.StreamingRecognizeRequest(streaming_config=pb.StreamingRecognitionConfig(config=config, **streaming))
+    asked = pb.StreamingRecognitionConfig(config=config, **streaming)  # type: ignore[arg-type]
+    return pb.StreamingRecognizeRequest(streaming_config=asked)
 
 
 async def _send(call: Any, packets: Sequence[bytes], tally: Tally, pause_s: float) -> None:
