@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
 
-from services.cli import output
+from services.cli import edge_options, output
 
 
 def serve(
@@ -57,13 +56,28 @@ def serve(
     drain_s: Annotated[
         float, typer.Option(envvar="DENGAR_DRAIN_S", help="Seconds running calls may go on after SIGTERM.")
     ] = 30.0,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log every call on stderr, never its words.")] = False,
+    tls_certificate: edge_options.TlsCertificate = None,
+    tls_key: edge_options.TlsKey = None,
+    tls_client_ca: edge_options.TlsClientCa = None,
+    allow_plaintext: edge_options.AllowPlaintext = False,
+    keys: edge_options.Keys = None,
+    closed_reflection: edge_options.ClosedReflection = False,
+    failed_keys_per_minute: edge_options.FailedKeysPerMinute = 10,
+    streams_per_client: edge_options.StreamsPerClient = None,
+    metrics_port: edge_options.MetricsPort = None,
+    metrics_host: edge_options.MetricsHost = "127.0.0.1",
+    traces: edge_options.Traces = None,
+    trace_ratio: edge_options.TraceRatio = 1.0,
+    log_format: edge_options.LogFormat = "text",
+    log_level: edge_options.LogLevel = "info",
+    verbose: Annotated[bool, typer.Option("--verbose", help="The same as --log-level debug.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the ready line as JSON.")] = False,
 ) -> None:
     """Serve `dengar.v1.Speech` over gRPC until SIGTERM or Ctrl-C.
 
     Prints one line once it accepts calls. When told to stop it refuses new calls, lets running streams finish and
-    exits with 0. The connection is plain text, so it listens on this machine only unless --host says otherwise.
+    exits with 0. Plain text is for this machine alone: another --host wants --tls-certificate and --tls-key, or
+    --allow-plaintext.
 
     Example: dengar serve --port 50051 --max-streams 100
     """
@@ -72,9 +86,12 @@ def serve(
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core logs to stderr; what matters is raised
     from asr.recognize import Recognizer
+    from services.logs import Logs, log_config
     from services.recognizer.config import server_config
+    from services.recognizer.edge import Edge, edge_config
     from services.recognizer.server import Server
     from services.recognizer.server import serve as serve_until_told
+    from services.recognizer.tls import check_transport
     from services.registry import Registry
 
     chosen_threads = {} if threads is None else {"threads": threads}
@@ -96,12 +113,21 @@ def serve(
         drain_s=drain_s,
         **chosen_threads,
     )
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
-    if config.host not in ("127.0.0.1", "localhost", "::1", "[::1]"):
-        output.warn(
-            f"{config.host} is not this machine alone: the connection is plain text and anyone who reaches it is served"
-        )
+    around = edge_config(
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        allow_plaintext=allow_plaintext,
+        keys=keys,
+        closed_reflection=closed_reflection,
+        failed_keys_per_minute=failed_keys_per_minute,
+        streams_per_client=streams_per_client,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
+        traces=traces,
+        trace_ratio=trace_ratio,
+    )
+    check_transport(config.host, around.tls, allow_plaintext=allow_plaintext)  # before a bundle is loaded
 
     def load(name: str) -> Recognizer:
         return Recognizer.open(name or None, engine=config.engine)
@@ -115,7 +141,8 @@ def serve(
 
     def ready(chosen: int) -> None:
         if json:
-            output.emit_json({"event": "ready", "host": config.host, "port": chosen, "bundle": recognizer.bundle_hash})
+            line = {"event": "ready", "host": config.host, "port": chosen, "bundle": recognizer.bundle_hash}
+            output.emit_json({**line, "metrics_port": edge.metrics_port})
         else:
             output.console.print(
                 f"dengar serves {config.host}:{chosen} with bundle {recognizer.bundle_hash}",
@@ -124,6 +151,9 @@ def serve(
             )
 
     async def run() -> None:
-        await serve_until_told(Server(recognizer, config, load, name=name), ready)
+        logs.watch(asyncio.get_running_loop())
+        await serve_until_told(Server(recognizer, config, load, name=name, edge=edge), ready)
 
-    asyncio.run(run())
+    with Logs(log_config(format=log_format, level="debug" if verbose else log_level)) as logs:
+        edge = Edge(around, config.host, lambda: logs.dropped)
+        asyncio.run(run())

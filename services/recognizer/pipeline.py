@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from asr.recognize import Costs
+from services.recognizer.metrics import Metrics
 from services.recognizer.session import Failure, Final, Interim, Outcome, Session
 
 MAX_WAITING_BYTES = 256 * 1024
@@ -51,6 +52,17 @@ class Meter:
     busy_since: float | None = None
     stalls: int = 0
 
+    def by_stage(self) -> dict[str, float]:
+        """Processor seconds so far, by the stages that metrics know."""
+        costs = self.recognition
+        return {
+            "receive": self.receive_s,
+            "features": costs.features_s,
+            "model": costs.model_s,
+            "decode": costs.decode_s,
+            "results": self.results_s,
+        }
+
 
 class Flow:
     """One stream's way through the pipeline, as the event loop sees it. All methods are for the event loop."""
@@ -63,11 +75,14 @@ class Flow:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self.counted_s = 0.0  # of audio, by whoever counts
+        self.decided_at: float | None = None  # by `time.monotonic`: half-close, or the end of the utterance
         # The rest belongs to the pipeline, under its lock.
         self.packets: deque[bytes] = deque()
         self.waiting_bytes = 0
         self.wanted_bytes = 0
         self.ended = self.closed = self.queued = False
+        self.queued_at = 0.0
 
     async def push(self, packet: bytes, *, end: bool = False) -> None:
         """Hands over a packet, once those before it do not fill the room that a stream has."""
@@ -110,9 +125,11 @@ class Pipeline:
         workers: threads.
         max_batch: streams that one turn takes at most.
         batch_wait_s: how long a worker waits for more streams than are there, if others are open.
+        metrics: counts waits and turns; nothing does if None.
     """
 
-    def __init__(self, workers: int, max_batch: int, batch_wait_s: float) -> None:
+    def __init__(self, workers: int, max_batch: int, batch_wait_s: float, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
         self._max_batch, self._batch_wait_s = max_batch, batch_wait_s
         self._ready: deque[Flow] = deque()
         self._changed = threading.Condition()
@@ -198,7 +215,7 @@ class Pipeline:
         """Puts a stream into the queue; one that has ended goes first, because somebody waits for its last word."""
         if flow.queued:
             return
-        flow.queued = True
+        flow.queued, flow.queued_at = True, time.monotonic()
         if first:
             self._ready.appendleft(flow)
         else:
@@ -212,8 +229,14 @@ class Pipeline:
             if not jobs:
                 return
             worker.jobs = jobs
-            meter.busy_since = time.monotonic()
+            meter.busy_since = began = time.monotonic()
+            for job in jobs:
+                self._metrics.waited(began - job.flow.queued_at)
+            before = meter.by_stage()
             said = _turn(jobs, meter, spare=not self._ready)
+            for stage, seconds in meter.by_stage().items():
+                if seconds > before[stage]:
+                    self._metrics.stage(stage, seconds - before[stage])
             with self._changed:
                 if worker.abandoned:  # nobody waits for this any more, and another has this one's place
                     for job in jobs:
@@ -225,7 +248,7 @@ class Pipeline:
             self._give_back(jobs)
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everybody who might listen
                 jobs[0].flow.loop.call_soon_threadsafe(_deliver, jobs, said)
-            del jobs, said  # or the last streams, and their bundle, would live until the next turn
+            del jobs, job, said  # or the last streams, and their bundle, would live until the next turn
 
     def _take(self) -> list[_Job]:
         """Waits for streams; an empty list means the end."""

@@ -18,6 +18,7 @@ from services.dengar.v1 import admin_pb2_grpc, speech_pb2_grpc
 from services.recognizer.admin import ADMIN, AdminService, Swapper, follow
 from services.recognizer.bundles import Bundles, Loader, Served, SwapRules
 from services.recognizer.config import ServerConfig
+from services.recognizer.edge import Edge, EdgeConfig
 from services.recognizer.phrases import PHRASES, PhrasesService, PhraseStore, Wanted
 from services.recognizer.quotas import current_account
 from services.recognizer.session import Recognizer
@@ -35,22 +36,35 @@ class Server:
         config: where and how much.
         load: opens other bundles, by folder, hash or alias.
         name: where the recogniser was loaded from.
+        edge: TLS, keys, metrics and traces; plain, open and uncounted if None. `drain` closes it.
+
+    Raises:
+        ConfigError: the host is reached from other machines, and the edge neither encrypts nor allows plain text.
     """
 
     def __init__(
-        self, recognizer: Recognizer, config: ServerConfig, load: Loader | None = None, *, name: str = ""
+        self,
+        recognizer: Recognizer,
+        config: ServerConfig,
+        load: Loader | None = None,
+        *,
+        name: str = "",
+        edge: Edge | None = None,
     ) -> None:
         self.config = config
+        self.edge = edge or Edge(EdgeConfig(), config.host)
         live = Served(recognizer, name)
         self.bundles = Bundles(
             live, load or _no_other, SwapRules(max_rtf=config.max_rtf, max_slowdown=config.max_slowdown)
         )
-        self.swapper = Swapper(self.bundles)
+        self.swapper = Swapper(self.bundles, self.edge.metrics.swap)
         store = PhraseStore(Path(config.state) / "phrases")
-        self._service = SpeechService(self.bundles, config, lambda name: store.get(_owner(), name))
+        self._service = SpeechService(self.bundles, config, lambda name: store.get(_owner(), name), self.edge.metrics)
+        self.edge.watch(**self._service.sources())
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._tasks: list[asyncio.Task[None]] = []
         self._server = grpc.aio.server(
+            interceptors=self.edge.interceptors,
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_metadata_size", 16 * 1024),
@@ -59,7 +73,7 @@ class Server:
                 ("grpc.keepalive_time_ms", 30_000),  # notices callers that vanished without a word
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            ]
+            ],
         )
         speech_pb2_grpc.add_SpeechServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
         phrases = PhrasesService(store, _owner, self._unused)
@@ -76,14 +90,9 @@ class Server:
         Raises:
             ConfigError: the address is taken or not of this machine.
         """
-        address = f"{self.config.host}:{self.config.port}"
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigError(
-                f"{address} cannot be listened on; is another server there? --port 0 picks a free one"
-            ) from error
+        port = self.edge.listen(self._server, f"{self.config.host}:{self.config.port}")
         await self._server.start()
+        self.edge.start()
         if self.config.registry:
             registry = Registry(self.config.registry)
             self._tasks.append(asyncio.create_task(follow(registry, self.swapper, self.config.follow_s)))
@@ -114,6 +123,7 @@ class Server:
         # stop alone: two at a time race for gRPC's server object, which crashes the process.
         await self._server.stop(min(0.5, self.config.drain_s))
         self._service.close()
+        await self.edge.close()
 
 
 def _owner() -> str:

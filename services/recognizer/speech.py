@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -19,8 +20,10 @@ from services.recognizer import messages
 from services.recognizer.audio_in import ENCODINGS
 from services.recognizer.bundles import Bundles
 from services.recognizer.config import ServerConfig
+from services.recognizer.metrics import LIVE, Metrics
 from services.recognizer.phrases import MAX_IN_REQUEST, wanted_of
 from services.recognizer.pipeline import Flow, Pipeline
+from services.recognizer.quotas import Account, current_account
 from services.recognizer.session import EndOfUtterance, Failure, Final, Interim, Session, SessionConfig
 from services.recognizer.shadow import ShadowListener
 from services.recognizer.status import (
@@ -28,11 +31,13 @@ from services.recognizer.status import (
     CallTimeoutError,
     IdleError,
     ProtocolError,
+    QuotaError,
     SlowError,
     StalledError,
     StoppingError,
     abort,
 )
+from services.telemetry import event
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
 END_OF_UTTERANCE = pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
@@ -51,12 +56,19 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         stored: gives the current caller's phrase sets by name.
     """
 
-    def __init__(self, bundles: Bundles, config: ServerConfig, stored: Callable[[str], pb.PhraseSet]) -> None:
+    def __init__(
+        self,
+        bundles: Bundles,
+        config: ServerConfig,
+        stored: Callable[[str], pb.PhraseSet],
+        metrics: Metrics | None = None,
+    ) -> None:
         self._stored = stored
         self._bundles = bundles
         self._config = config
+        self._metrics = metrics or Metrics()
         self._shadow = ShadowListener()
-        self._pipeline = Pipeline(config.threads, config.max_batch, config.batch_wait_ms / 1000)
+        self._pipeline = Pipeline(config.threads, config.max_batch, config.batch_wait_ms / 1000, self._metrics)
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._calls = 0
         self._stopping = False
@@ -84,6 +96,23 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             elif 0 <= turns < done:
                 turns = -1
                 await on_relief()
+
+    def sources(self) -> dict[str, Callable[[], Any]]:
+        """What is counted here anyway, for `Edge.watch`."""
+        meters, bundles = self._pipeline.meters, self._bundles
+
+        def roles() -> dict[str, str]:
+            candidate = bundles.candidate
+            return {"live": bundles.live.hash, **({"candidate": candidate.hash} if candidate else {})}
+
+        return {
+            "queued": lambda: self._pipeline.waiting,
+            "stalls": lambda: sum(meter.stalls for meter in meters),
+            "processor_s": lambda: dict(sum((Counter(meter.by_stage()) for meter in meters), Counter())),
+            "batches": lambda: dict(sum((Counter(dict(meter.recognition.batches)) for meter in meters), Counter())),
+            "bundles": roles,
+            "shadow": lambda: (bundles.shadow.utterances, bundles.shadow.words, bundles.shadow.word_differences),
+        }
 
     def refuse(self) -> None:
         """Admits no more calls; running ones go on, and `idle` is set when they are over."""
@@ -117,6 +146,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 if isinstance(final, Failure):
                     raise final.error
                 assert isinstance(final, Final), "without interim results nothing comes before the end"
+                self._answered(flow, final)
                 self._shadowed(flow, final)
                 result = messages.unary_result(final.hypotheses, settings, final.at_s)
                 return pb.RecognizeResponse(
@@ -155,7 +185,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 case Interim(partial, at_s):
                     response = pb.StreamingRecognizeResponse(results=[messages.interim_result(partial, at_s)])
                 case EndOfUtterance(at_s):
-                    ended = True
+                    ended, flow.decided_at = True, time.monotonic()
                     response = pb.StreamingRecognizeResponse(
                         speech_event_type=END_OF_UTTERANCE, speech_event_time=messages.duration(at_s)
                     )
@@ -166,14 +196,37 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                     )
                 case Failure(error):
                     raise error
+            sending = time.monotonic()
             await context.write(response)
+            self._metrics.stage("send", time.monotonic() - sending)
             if isinstance(outcome, Final):
+                self._answered(flow, outcome, ended=ended)
                 self._shadowed(flow, outcome)
                 return ended
+
+    def _answered(self, flow: Flow, final: Final, *, ended: bool = False) -> None:
+        """Counts a final result; `ended`: the utterance ended by itself."""
+        candidate, best = self._bundles.candidate, final.hypotheses[0]
+        role = "candidate" if candidate and candidate.recognizer is flow.session.recognizer else LIVE
+        with contextlib.suppress(QuotaError):  # the answer is there
+            self._count(flow, final.at_s, current_account())
+        reason = "silence" if ended else "half_close"
+        if flow.decided_at is not None:
+            self._metrics.final(time.monotonic() - flow.decided_at, "endpoint" if ended else reason, role)
+        self._metrics.endpoint(reason)
+        self._metrics.answered(len(best.words) or len(best.text.split()), final.at_s, best.confidence, role)
+        event("final", words=len(best.words), audio_s=final.at_s, reason=reason, role=role)
+
+    def _count(self, flow: Flow, audio_s: float, account: Account) -> None:
+        """Counts what came since the last time, of `audio_s` in all; raises `QuotaError`."""
+        news_s, flow.counted_s = max(0.0, audio_s - flow.counted_s), audio_s
+        self._metrics.audio(news_s)
+        account.heard(news_s)
 
     async def _listen(self, flow: Flow, context: Context) -> None:
         """Takes in audio until the caller half-closes; what goes wrong becomes an outcome."""
         began: float | None = None
+        account = current_account()
         try:
             while (request := await self._read(context)) is not None:
                 if request.WhichOneof("streaming_request") != "audio_content":
@@ -185,7 +238,9 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                     )
                 began = began or time.monotonic()
                 await flow.push(data)
+                self._count(flow, flow.session.received_s, account)
                 await self._keep_pace(flow.session.received_s, time.monotonic() - began)
+            flow.decided_at = time.monotonic()
             await flow.push(b"", end=True)
         except Exception as error:
             flow.fail(error)
