@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -26,6 +27,12 @@ MAX_WAITING_BYTES = 256 * 1024
 
 TURN_BYTES = 64 * 1024
 """Most bytes of one stream decoded in one turn."""
+
+GLIMPSE_LOAD = 0.5
+"""Share of its time that a worker may be busy and still look into unfinished chunks, which doubles its work."""
+
+LOAD_S = 1.0
+"""Time constant of that share's mean."""
 
 STOP_S = 10.0
 
@@ -224,6 +231,7 @@ class Pipeline:
 
     def _work(self, worker: _Worker) -> None:
         meter = worker.meter
+        load, free_since = 0.0, time.monotonic()
         while True:
             jobs = self._take()
             if not jobs:
@@ -233,7 +241,11 @@ class Pipeline:
             for job in jobs:
                 self._metrics.waited(began - job.flow.queued_at)
             before = meter.by_stage()
-            said = _turn(jobs, meter, spare=not self._ready)
+            said = _turn(jobs, meter, spare=not self._ready and load < GLIMPSE_LOAD)
+            now = time.monotonic()
+            kept = math.exp((free_since - now) / LOAD_S)
+            load = kept * load + (1 - kept) * (now - began) / max(now - free_since, 1e-9)
+            free_since = now
             for stage, seconds in meter.by_stage().items():
                 if seconds > before[stage]:
                     self._metrics.stage(stage, seconds - before[stage])
