@@ -16,6 +16,7 @@ from asr.audio import SAMPLE_RATE_HZ, Samples
 from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
 from asr.decode.types import LogProbs
+from asr.endpoint import Evidence, evidence
 from asr.engine import Engine, Geometry, MelWindows, State
 from asr.features import HOP, FeatureStream, Mel, windows_to_mel
 
@@ -117,9 +118,15 @@ class Recognizer:
         stream.partial()
         stream.finish()
 
-    def stream(self, nbest: int = 1, hints: Hints | None = None) -> RecognitionStream:
-        """A new stream; `hints` are phrases that it expects, from ``decoder.hints``."""
-        return RecognitionStream(self, nbest, hints)
+    def stream(self, nbest: int = 1, hints: Hints | None = None, *, watched: bool = False) -> RecognitionStream:
+        """A new stream.
+
+        Args:
+            nbest: largest number of hypotheses.
+            hints: phrases that it expects, from `hints`.
+            watched: keep evidence for an `asr.endpoint.Endpointer`.
+        """
+        return RecognitionStream(self, nbest, hints, watched=watched)
 
     def hints(self, phrases: Sequence[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
         """Compiles phrases for `stream`, or takes them from the last `KEPT_HINTS` that were compiled.
@@ -292,7 +299,9 @@ class AcousticStream:
 class RecognitionStream:
     """One utterance on its way: samples in, hypotheses out. Not to be shared between threads."""
 
-    def __init__(self, recognizer: Recognizer, nbest: int, hints: Hints | None = None) -> None:
+    def __init__(
+        self, recognizer: Recognizer, nbest: int, hints: Hints | None = None, *, watched: bool = False
+    ) -> None:
         self.acoustic = AcousticStream(recognizer)
         self._recognizer = recognizer
         self._decoder = recognizer.decoder.stream(hints)
@@ -301,6 +310,7 @@ class RecognitionStream:
         self._finished = False
         self._words: tuple[str, ...] = ()
         self._glimpsed: Hypothesis | None = None
+        self._evidence: list[Evidence] | None = [] if watched else None
 
     @property
     def duration_s(self) -> float:
@@ -350,6 +360,15 @@ class RecognitionStream:
         """Takes the next posteriors (t, V) from `Recognizer.advance`."""
         self._decoder.accept(log_probs)
         self._glimpsed = None
+        if self._evidence is not None:
+            decoder, shared = self._decoder, self._recognizer.decoder
+            geometry, text = self._recognizer.geometry, decoder.best().text
+            self._evidence.append(evidence(geometry, decoder.duration_s, decoder.trailing_silence_s, text, shared.lm))
+
+    def take_evidence(self) -> list[Evidence]:
+        """What was learned at each of the model's steps since the last call, for an `asr.endpoint.Endpointer`."""
+        taken, self._evidence = self._evidence or [], [] if self._evidence is not None else None
+        return taken
 
     def preview(self, log_probs: LogProbs) -> None:
         """Lets `partial` know, until the next step, what the posteriors (t, V) of a glimpse would make of it."""

@@ -55,6 +55,10 @@ class VoiceActivity:
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"])
 
+    def stream(self) -> VoiceStream:
+        """A new stream."""
+        return VoiceStream(self)
+
     def initial_state(self, n: int) -> State:
         """The state of ``n`` streams that have heard nothing; every array's first axis is the stream."""
         return {

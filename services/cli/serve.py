@@ -51,8 +51,12 @@ def serve(
         float, typer.Option(envvar="DENGAR_INTERIM_INTERVAL_MS", help="Interim results come at most this often.")
     ] = 100.0,
     endpoint_silence_s: Annotated[
-        float, typer.Option(envvar="DENGAR_ENDPOINT_SILENCE_S", help="Silence that ends a single utterance.")
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            envvar="DENGAR_ENDPOINT_SILENCE_S",
+            help="Silence that ends a single utterance, whatever the words; default: by how complete they sound.",
+        ),
+    ] = None,
     drain_s: Annotated[
         float, typer.Option(envvar="DENGAR_DRAIN_S", help="Seconds running calls may go on after SIGTERM.")
     ] = 30.0,
@@ -85,6 +89,7 @@ def serve(
     import os
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core logs to stderr; what matters is raised
+    from asr.endpoint import EndpointConfig
     from asr.recognize import Recognizer
     from services.logs import Logs, log_config
     from services.recognizer.config import server_config
@@ -109,7 +114,7 @@ def serve(
         idle_timeout_s=idle_timeout_s,
         call_timeout_s=max(600.0, 2 * max_audio_s),
         interim_interval_ms=interim_interval_ms,
-        endpoint_silence_s=endpoint_silence_s,
+        endpoint=EndpointConfig().with_request(silence_s=endpoint_silence_s),
         drain_s=drain_s,
         **chosen_threads,
     )

@@ -23,6 +23,9 @@ from services.recognizer.session import Recognizer
 Loader = Callable[[str], Recognizer]
 """Opens a bundle by folder, hash or alias; raises `BundleError`. Blocks."""
 
+NEGLIGIBLE_RTF = 0.01
+"""Below this a bundle is fast, however much faster another is, and the measurement is mostly chance."""
+
 _TRIAL_S = 4.0
 
 
@@ -129,7 +132,7 @@ class Bundles:
                 f"{name}: takes {rtf:.3f} processor seconds for a second of audio, at most {self._rules.max_rtf:g} are "
                 "allowed; the live bundle stays"
             )
-        if self.live.rtf and rtf > self._rules.max_slowdown * self.live.rtf:
+        if self.live.rtf and rtf > max(NEGLIGIBLE_RTF, self._rules.max_slowdown * self.live.rtf):
             raise BundleError(
                 f"{name}: is {rtf / self.live.rtf:.1f} times slower than the live bundle, at most "
                 f"{self._rules.max_slowdown:g} times is allowed; the live bundle stays"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from asr.endpoint import EndpointConfig
 from asr.errors import ConfigError
 
 
@@ -38,7 +39,7 @@ class ServerConfig:
         stall_s: how long one step of a worker may take; then its streams fail and another worker takes its place.
         call_timeout_s: how long one call may last, whatever it sends.
         interim_interval_ms: interim results come at most this often.
-        endpoint_silence_s: silence after the last word that ends a single utterance.
+        endpoint: when a single utterance ends, where the request does not say.
         drain_s: how long running calls may go on once the server is told to stop.
     """
 
@@ -64,7 +65,7 @@ class ServerConfig:
     stall_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     call_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
     interim_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 100.0
-    endpoint_silence_s: Annotated[float, Field(gt=0, le=60)] = 0.8
+    endpoint: EndpointConfig = EndpointConfig()
     drain_s: Annotated[float, Field(ge=0, le=7200)] = 30.0
 
 

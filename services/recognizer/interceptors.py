@@ -21,7 +21,8 @@ import grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-LINGER_S = 0.25
+LINGER_S, LINGER_MOST_S = 0.25, 2.0
+"""Pause after which a caller is taken to have finished sending, and how long to wait at most."""
 HEALTH = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection."
 
@@ -84,9 +85,11 @@ def wrap(handler: Handler, enter: Callable[[Context], AbstractAsyncContextManage
 async def linger(context: Context) -> None:
     """Lets the caller of a stream finish sending, unheard: a send that is cut off would hide the status from it."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while await context.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
-                pass
+        async with asyncio.timeout(LINGER_MOST_S):
+            while True:
+                async with asyncio.timeout(LINGER_S):
+                    if await context.read() is grpc.aio.EOF:  # type: ignore[attr-defined]
+                        return
 
 
 def host_of(peer: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
+from asr.endpoint import EndpointConfig
 from asr.errors import ConfigError, MissingDependencyError
 from services.dengar.v1 import speech_pb2 as pb
 from services.recognizer.audio_in import StreamDecoder
@@ -32,6 +33,12 @@ class Settings:
     word_times: bool
     word_confidence: bool
     written: Callable[[str], str] | None
+
+    @property
+    def bytes_per_s(self) -> int:
+        """Of audio without a container; 0 where that is not known."""
+        width = {"LINEAR16": 2, "MULAW": 1}.get(self.encoding, 0)
+        return width * self.rate_hz * self.channels
 
     def decoder(self, max_audio_s: float) -> StreamDecoder:
         """A new decoder of audio with these settings."""
@@ -65,6 +72,27 @@ def settings_of(config: pb.RecognitionConfig) -> Settings:
     )
     settings.decoder(max_audio_s=1.0)  # raises ConfigError
     return settings
+
+
+def endpoint_of(config: pb.StreamingRecognitionConfig, default: EndpointConfig) -> EndpointConfig | None:
+    """When the stream ends by itself; None for never. Raises `ConfigError`."""
+    if not config.single_utterance and not config.HasField("voice_activity_timeout"):
+        return None
+    asked = config.voice_activity_timeout
+
+    def seconds(name: str) -> float | None:
+        return getattr(asked, name).ToTimedelta().total_seconds() if asked.HasField(name) else None
+
+    return default.with_request(seconds("speech_start_timeout"), seconds("speech_end_timeout"), seconds("max_length"))
+
+
+def timeouts(config: EndpointConfig) -> pb.VoiceActivityTimeout:
+    """The same as a message."""
+    return pb.VoiceActivityTimeout(
+        speech_start_timeout=duration(config.start_timeout_s),
+        speech_end_timeout=duration(config.silence_s),
+        max_length=duration(config.max_s),
+    )
 
 
 def unary_result(hypotheses: Sequence[Hypothesis], settings: Settings, duration_s: float) -> pb.SpeechRecognitionResult:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from asr.audio import Samples
 from asr.recognize import Costs
 from services.recognizer.metrics import Metrics
 from services.recognizer.session import Failure, Final, Interim, Outcome, Session
@@ -46,6 +47,7 @@ class Meter:
     Attributes:
         receive_s: bytes to samples.
         results_s: hypotheses to outcomes.
+        voice_s: voice activity and endpoints.
         recognition: features, model, decoding, and the sizes of batches since last taken.
         turns: how often the worker worked.
         busy_since: when the turn began that it is in, by `time.monotonic`, or None.
@@ -54,6 +56,7 @@ class Meter:
 
     receive_s: float = 0.0
     results_s: float = 0.0
+    voice_s: float = 0.0
     recognition: Costs = field(default_factory=Costs)
     turns: int = 0
     busy_since: float | None = None
@@ -65,6 +68,7 @@ class Meter:
         return {
             "receive": self.receive_s,
             "features": costs.features_s,
+            "vad": self.voice_s,
             "model": costs.model_s,
             "decode": costs.decode_s,
             "results": self.results_s,
@@ -370,6 +374,9 @@ def _turn(jobs: Sequence[_Job], meter: Meter, *, spare: bool) -> list[Sequence[O
             if spare:
                 curious = [session.stream for _, session, _, end in heard if session.interim and not end]
                 recognizer.glimpse(curious, meter.recognition)
+            began = time.thread_time()
+            _notice([(session, samples) for _, session, samples, _ in heard if session.voice])
+            meter.voice_s += time.thread_time() - began
     except Exception as error:
         for place, session, *_ in heard:
             said[place] = _failed(session, error)
@@ -383,6 +390,16 @@ def _turn(jobs: Sequence[_Job], meter: Meter, *, spare: bool) -> list[Sequence[O
             said[place] = _failed(session, error)
     meter.results_s += time.thread_time() - began
     return said
+
+
+def _notice(heard: Sequence[tuple[Session, Samples]]) -> None:
+    """Lets the voice activity of those who want endpoints or speech events hear what the recogniser has heard."""
+    if heard:
+        voice = heard[0][0].voice
+        assert voice is not None
+        found = voice.hear([(session.voice_stream, samples) for session, samples in heard])
+        for (session, _), probabilities in zip(heard, found, strict=True):
+            session.notice(probabilities)
 
 
 def _failed(session: Session, error: Exception) -> Sequence[Outcome]:

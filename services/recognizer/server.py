@@ -13,7 +13,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from asr.errors import ConfigError
+from asr.errors import ConfigError, MissingDependencyError
+from asr.voice_activity import VoiceActivity
 from services.dengar.v1 import admin_pb2_grpc, speech_pb2_grpc
 from services.recognizer.admin import ADMIN, AdminService, Swapper, follow
 from services.recognizer.bundles import Bundles, Loader, Served, SwapRules
@@ -21,7 +22,7 @@ from services.recognizer.config import ServerConfig
 from services.recognizer.edge import Edge, EdgeConfig
 from services.recognizer.phrases import PHRASES, PhrasesService, PhraseStore, Wanted
 from services.recognizer.quotas import current_account
-from services.recognizer.session import Recognizer
+from services.recognizer.session import Recognizer, Voice
 from services.recognizer.speech import SPEECH, SpeechService
 from services.registry import Registry
 
@@ -37,6 +38,7 @@ class Server:
         load: opens other bundles, by folder, hash or alias.
         name: where the recogniser was loaded from.
         edge: TLS, keys, metrics and traces; plain, open and uncounted if None. `drain` closes it.
+        voice: hears voices for endpointing; by default silero's model, if it is installed.
 
     Raises:
         ConfigError: the host is reached from other machines, and the edge neither encrypts nor allows plain text.
@@ -50,6 +52,7 @@ class Server:
         *,
         name: str = "",
         edge: Edge | None = None,
+        voice: Voice | None = None,
     ) -> None:
         self.config = config
         self.edge = edge or Edge(EdgeConfig(), config.host)
@@ -59,7 +62,9 @@ class Server:
         )
         self.swapper = Swapper(self.bundles, self.edge.metrics.swap)
         store = PhraseStore(Path(config.state) / "phrases")
-        self._service = SpeechService(self.bundles, config, lambda name: store.get(_owner(), name), self.edge.metrics)
+        self._service = SpeechService(
+            self.bundles, config, lambda name: store.get(_owner(), name), self.edge.metrics, voice or _voice_activity()
+        )
         self.edge.watch(**self._service.sources())
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,6 +129,14 @@ class Server:
         await self._server.stop(min(0.5, self.config.drain_s))
         self._service.close()
         await self.edge.close()
+
+
+def _voice_activity() -> Voice | None:
+    try:
+        return VoiceActivity()
+    except MissingDependencyError as error:
+        log.warning("streams will not end by themselves: %s", error)
+        return None
 
 
 def _owner() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.audio import MIN_DURATION_S, SAMPLE_RATE_HZ, Samples
+from asr.endpoint import EndpointConfig, Endpointer, Event, Evidence, Reason
 from asr.errors import AudioError
 from services.recognizer.audio_in import NO_SAMPLES, StreamDecoder
 from services.recognizer.phrases import Wanted
@@ -55,8 +56,7 @@ class Partial(Protocol):
 class RecognitionStream(Protocol):
     """See `asr.recognize`."""
 
-    @property
-    def trailing_silence_s(self) -> float: ...
+    def take_evidence(self) -> Sequence[Evidence]: ...
     @property
     def missing_samples(self) -> int: ...
     @property
@@ -65,13 +65,20 @@ class RecognitionStream(Protocol):
     def finish(self) -> Sequence[Hypothesis]: ...
 
 
+class Voice(Protocol):
+    """See `asr.voice_activity.VoiceActivity`."""
+
+    def stream(self) -> Any: ...
+    def hear(self, heard: Sequence[tuple[Any, Samples]], /) -> Sequence[npt.NDArray[np.float32]]: ...
+
+
 class Recognizer(Protocol):
     """What the server needs of `asr.recognize.Recognizer`."""
 
     @property
     def bundle_hash(self) -> str: ...
     def hints(self, phrases: Any, classes: Any, /) -> Any: ...
-    def stream(self, nbest: int = 1, hints: Any = None) -> Any: ...
+    def stream(self, nbest: int = 1, hints: Any = None, *, watched: bool = False) -> Any: ...
     def advance(self, heard: Sequence[tuple[Any, Samples, bool]], costs: Any = None, /) -> None: ...
     def glimpse(self, streams: Sequence[Any], costs: Any = None, /) -> None: ...
 
@@ -90,10 +97,31 @@ class Interim:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechEvent:
+    """Somebody started, or stopped, speaking.
+
+    Attributes:
+        began: started.
+        at_s: where in the audio that was noticed.
+    """
+
+    began: bool
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfUtterance:
-    """The speaker has stopped; the final result follows, and what comes in is not heard any more."""
+    """The utterance is over; the final result follows, and what comes in is not heard any more.
+
+    Attributes:
+        at_s: where in the audio that was noticed.
+        reason: "silence", "no speech" or "too long".
+        decided_at: when, by `time.monotonic`.
+    """
 
     at_s: float
+    reason: Reason
+    decided_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +146,7 @@ class Failure:
     error: Exception
 
 
-Outcome: TypeAlias = Interim | EndOfUtterance | Final | Failure
+Outcome: TypeAlias = Interim | SpeechEvent | EndOfUtterance | Final | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +156,16 @@ class SessionConfig:
     Attributes:
         nbest: how many hypotheses the final result has at most.
         interim_interval_s: interim results at most this often; None for none.
-        endpoint_silence_s: silence after a word that ends the utterance; None for never.
+        endpoint: when the utterance ends by itself; None for never.
+        speech_events: tell when somebody starts and stops speaking.
         record: keep what was heard, for `Session.recording`.
         phrases: hints.
     """
 
     nbest: int = 1
     interim_interval_s: float | None = None
-    endpoint_silence_s: float | None = None
+    endpoint: EndpointConfig | None = None
+    speech_events: bool = False
     record: bool = False
     phrases: Wanted | None = None
 
@@ -150,9 +180,16 @@ class Session:
         recognizer: whose stream this becomes with the first packet.
         decoder: of this caller's encoding; the session closes it.
         config: what was asked for.
+        voice: hears voices; needed for an endpoint or speech events.
     """
 
-    def __init__(self, recognizer: Recognizer, decoder: StreamDecoder, config: SessionConfig) -> None:
+    def __init__(
+        self, recognizer: Recognizer, decoder: StreamDecoder, config: SessionConfig, voice: Voice | None = None
+    ) -> None:
+        self.voice = voice if config.endpoint or config.speech_events else None
+        self.voice_stream = self.voice.stream() if self.voice else None
+        self._endpointer = Endpointer(config.endpoint or EndpointConfig(), ends=config.endpoint is not None)
+        self._events: list[Event] = []
         self.recognizer = recognizer
         self.config = config
         self._decoder = decoder
@@ -194,7 +231,7 @@ class Session:
             wanted = self.config.phrases
             hints = self.recognizer.hints(wanted.phrases, wanted.classes) if wanted else None
             self._unused = () if hints is None else hints.unused
-            self._stream = self.recognizer.stream(self.config.nbest, hints)
+            self._stream = self.recognizer.stream(self.config.nbest, hints, watched=self.voice is not None)
         return self._stream
 
     @property
@@ -205,7 +242,7 @@ class Session:
     @property
     def wanted_bytes(self) -> int:
         """How many bytes must come before anything new can be said; 0 if that is not known."""
-        if self._waiting:
+        if self._waiting or self.voice is not None:
             return 0
         stream = self.stream
         return self._decoder.bytes_for(stream.missing_glimpse_samples if self.interim else stream.missing_samples)
@@ -252,13 +289,25 @@ class Session:
             )
         return block, end
 
+    def notice(self, probabilities: npt.NDArray[np.float32]) -> None:
+        """Takes the probabilities of voice in the last block, shape (t,), once the recogniser has heard it."""
+        self._events += self._endpointer.accept(probabilities, self.stream.take_evidence())
+
     def outcomes(self, *, end: bool) -> list[Outcome]:
         """What there is to say after the recogniser heard the last block."""
-        if end or self._has_ended():
+        said: list[Outcome] = []
+        events, self._events = self._events, []
+        for event in events:
+            if event.kind == "endpoint":
+                assert event.reason is not None
+                said.append(EndOfUtterance(event.time_s, event.reason, time.monotonic()))
+                end = True
+            elif self.config.speech_events:
+                said.append(SpeechEvent(event.kind == "speech begin", event.time_s))
+        if end:
             self._over = True
-            said: list[Outcome] = [] if end else [EndOfUtterance(self.duration_s)]
             return [*said, Final(self.stream.finish(), self.duration_s, self._unused)]
-        return self._interim()
+        return [*said, *self._interim()]
 
     def close(self) -> None:
         """Lets go of everything that it holds; may be called more than once."""
@@ -271,12 +320,6 @@ class Session:
         if len(samples):
             self._waiting.append(samples)
             self._received += len(samples)
-
-    def _has_ended(self) -> bool:
-        silence_s = self.config.endpoint_silence_s
-        if silence_s is None or self.stream.trailing_silence_s < silence_s:
-            return False
-        return bool(self.stream.partial().hypothesis.text)
 
     def _interim(self) -> list[Outcome]:
         text, when = self._last_interim

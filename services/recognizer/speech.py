@@ -14,17 +14,29 @@ from typing import Any, TypeAlias
 import grpc
 
 from asr import __version__
+from asr.endpoint import Reason
+from asr.errors import MissingDependencyError
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
 from services.recognizer import messages
 from services.recognizer.audio_in import ENCODINGS
 from services.recognizer.bundles import Bundles
 from services.recognizer.config import ServerConfig
+from services.recognizer.interceptors import linger
 from services.recognizer.metrics import LIVE, Metrics
 from services.recognizer.phrases import MAX_IN_REQUEST, wanted_of
 from services.recognizer.pipeline import Flow, Pipeline
 from services.recognizer.quotas import Account, current_account
-from services.recognizer.session import EndOfUtterance, Failure, Final, Interim, Session, SessionConfig
+from services.recognizer.session import (
+    EndOfUtterance,
+    Failure,
+    Final,
+    Interim,
+    Session,
+    SessionConfig,
+    SpeechEvent,
+    Voice,
+)
 from services.recognizer.shadow import ShadowListener
 from services.recognizer.status import (
     BusyError,
@@ -41,7 +53,9 @@ from services.telemetry import event
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
 END_OF_UTTERANCE = pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
-LINGER_S = 0.25
+SPEECH_BEGIN = pb.StreamingRecognizeResponse.SPEECH_ACTIVITY_BEGIN
+SPEECH_END = pb.StreamingRecognizeResponse.SPEECH_ACTIVITY_END
+SPEECH_TIMEOUT = pb.StreamingRecognizeResponse.SPEECH_ACTIVITY_TIMEOUT
 log = logging.getLogger("dengar.recognizer")
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -54,6 +68,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         bundles: who answers.
         config: bounds.
         stored: gives the current caller's phrase sets by name.
+        metrics: told what happens.
+        voice: hears voices; without it no endpoints.
     """
 
     def __init__(
@@ -62,7 +78,9 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         config: ServerConfig,
         stored: Callable[[str], pb.PhraseSet],
         metrics: Metrics | None = None,
+        voice: Voice | None = None,
     ) -> None:
+        self._voice = voice
         self._stored = stored
         self._bundles = bundles
         self._config = config
@@ -134,6 +152,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             max_audio_duration=messages.duration(self._config.max_audio_s),
             max_audio_content_bytes=self._config.max_packet_bytes,
             max_phrases=MAX_IN_REQUEST,
+            voice_activity_timeout=messages.timeouts(self._config.endpoint),
         )
 
     async def Recognize(self, request: pb.RecognizeRequest, context: Context) -> pb.RecognizeResponse:  # noqa: N802
@@ -167,27 +186,33 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             config = first.streaming_config.config
             settings = await self._settings(config)
             async with self._flow(config, settings, first.streaming_config) as flow:
-                listening = asyncio.create_task(self._listen(flow, context))
+                listening = asyncio.create_task(self._listen(flow, settings.bytes_per_s, context))
                 try:
                     ended = await self._answer(flow, settings, context)
                 finally:
                     listening.cancel()
                     await asyncio.wait([listening])  # a read that is under way would swallow what lingering hears
             if ended:
-                await self._linger(context)
+                await linger(context)
 
     async def _answer(self, flow: Flow, settings: messages.Settings, context: Context) -> bool:
         """Sends outcomes until the last; whether the utterance ended by itself."""
-        ended = False
+        ended: Reason | None = None
         while True:
             outcome = await flow.next()
             match outcome:
                 case Interim(partial, at_s):
                     response = pb.StreamingRecognizeResponse(results=[messages.interim_result(partial, at_s)])
-                case EndOfUtterance(at_s):
-                    ended, flow.decided_at = True, time.monotonic()
+                case SpeechEvent(began, at_s):
                     response = pb.StreamingRecognizeResponse(
-                        speech_event_type=END_OF_UTTERANCE, speech_event_time=messages.duration(at_s)
+                        speech_event_type=SPEECH_BEGIN if began else SPEECH_END,
+                        speech_event_time=messages.duration(at_s),
+                    )
+                case EndOfUtterance(at_s, reason, decided_at):
+                    ended, flow.decided_at = reason, decided_at
+                    response = pb.StreamingRecognizeResponse(
+                        speech_event_type=END_OF_UTTERANCE if reason == "silence" else SPEECH_TIMEOUT,
+                        speech_event_time=messages.duration(at_s),
                     )
                 case Final(hypotheses, at_s):
                     response = pb.StreamingRecognizeResponse(
@@ -200,17 +225,17 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             await context.write(response)
             self._metrics.stage("send", time.monotonic() - sending)
             if isinstance(outcome, Final):
-                self._answered(flow, outcome, ended=ended)
+                self._answered(flow, outcome, ended)
                 self._shadowed(flow, outcome)
-                return ended
+                return ended is not None
 
-    def _answered(self, flow: Flow, final: Final, *, ended: bool = False) -> None:
-        """Counts a final result; `ended`: the utterance ended by itself."""
+    def _answered(self, flow: Flow, final: Final, ended: Reason | None = None) -> None:
+        """Counts a final result; `ended`: why the utterance ended by itself."""
         candidate, best = self._bundles.candidate, final.hypotheses[0]
         role = "candidate" if candidate and candidate.recognizer is flow.session.recognizer else LIVE
         with contextlib.suppress(QuotaError):  # the answer is there
             self._count(flow, final.at_s, current_account())
-        reason = "silence" if ended else "half_close"
+        reason = ended.replace(" ", "_") if ended else "half_close"
         if flow.decided_at is not None:
             self._metrics.final(time.monotonic() - flow.decided_at, "endpoint" if ended else reason, role)
         self._metrics.endpoint(reason)
@@ -223,9 +248,10 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         self._metrics.audio(news_s)
         account.heard(news_s)
 
-    async def _listen(self, flow: Flow, context: Context) -> None:
+    async def _listen(self, flow: Flow, bytes_per_s: int, context: Context) -> None:
         """Takes in audio until the caller half-closes; what goes wrong becomes an outcome."""
         began: float | None = None
+        received = 0
         account = current_account()
         try:
             while (request := await self._read(context)) is not None:
@@ -239,7 +265,10 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 began = began or time.monotonic()
                 await flow.push(data)
                 self._count(flow, flow.session.received_s, account)
-                await self._keep_pace(flow.session.received_s, time.monotonic() - began)
+                received += len(data)
+                # What still waits for a worker counts too, where bytes say how long it is.
+                audio_s = max(flow.session.received_s, received / bytes_per_s if bytes_per_s else 0.0)
+                await self._keep_pace(audio_s, time.monotonic() - began)
             flow.decided_at = time.monotonic()
             await flow.push(b"", end=True)
         except Exception as error:
@@ -267,13 +296,6 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             ) from None
         return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]
 
-    async def _linger(self, context: Context) -> None:
-        """Lets the caller finish sending, unheard: a send that is cut off would hide the status from it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
-                while await context.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
-                    pass
-
     async def _settings(self, config: pb.RecognitionConfig) -> messages.Settings:
         """Checks a configuration, beside the loop where that may take long."""
         if not config.enable_written_form:
@@ -290,7 +312,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             refusal = BusyError(f"all {self._config.max_streams} streams are in use; try again in a moment")
         if refusal is not None:
             if lingering:
-                await self._linger(context)
+                await linger(context)
             await abort(context, refusal)
         self._calls += 1
         self.idle.clear()
@@ -304,7 +326,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
             if isinstance(error, grpc.aio.AbortError):
                 raise
             if lingering:
-                await self._linger(context)
+                await linger(context)
             await abort(context, error)
         finally:
             self._calls -= 1
@@ -320,18 +342,23 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         streaming: pb.StreamingRecognitionConfig | None = None,
     ) -> AsyncIterator[Flow]:
         interim = streaming is not None and streaming.interim_results
-        single = streaming is not None and streaming.single_utterance
+        endpoint = messages.endpoint_of(streaming, self._config.endpoint) if streaming else None
+        events = streaming is not None and streaming.enable_voice_activity_events
+        if (endpoint or events) and self._voice is None:
+            raise MissingDependencyError("this server cannot tell when somebody speaks; install dengar[serve] there")
         phrases = wanted_of(request, self._stored)
         bundle = self._bundles.take()
         try:
             config = SessionConfig(
                 nbest=settings.nbest,
                 interim_interval_s=self._config.interim_interval_ms / 1000 if interim else None,
-                endpoint_silence_s=self._config.endpoint_silence_s if single else None,
+                endpoint=endpoint,
+                speech_events=events,
                 record=self._bundles.wants_shadow(bundle),
                 phrases=phrases,
             )
-            flow = self._pipeline.open(Session(bundle.recognizer, settings.decoder(self._config.max_audio_s), config))
+            decoder = settings.decoder(self._config.max_audio_s)
+            flow = self._pipeline.open(Session(bundle.recognizer, decoder, config, self._voice))
             try:
                 yield flow
             finally:

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.endpoint import Evidence
+from asr.voice_activity import VoiceFrames
 from services.recognizer.config import server_config
 from services.recognizer.server import Server
 
@@ -70,6 +72,11 @@ class ToneStream:
 
     missing_glimpse_samples = missing_samples
 
+    def take_evidence(self) -> list[Evidence]:
+        heard_s = len(self._heard) / 10
+        words = len(self._best().words)
+        return [Evidence(heard_s, heard_s, self.trailing_silence_s if words else heard_s, words)]
+
     @property
     def trailing_silence_s(self) -> float:
         silent = 0
@@ -97,13 +104,24 @@ class ToneHints:
     unused: tuple[tuple[str, str], ...]
 
 
+class ToneVoice:
+    """Takes whatever is loud for a voice."""
+
+    def stream(self) -> VoiceFrames:
+        return VoiceFrames()
+
+    def hear(self, heard: Sequence[tuple[VoiceFrames, np.ndarray]]) -> list[np.ndarray]:
+        cuts = [stream.accept(samples) for stream, samples in heard]
+        return [(np.sqrt((frames**2).mean(axis=1)) > 0.01).astype(np.float32) for frames in cuts]
+
+
 class ToneRecognizer:
     bundle_hash = "tones"
 
     def hints(self, phrases: Sequence[tuple[str, float]], classes: object) -> ToneHints:  # noqa: ARG002
         return ToneHints(tuple((text, "is no tone") for text, _ in phrases if text not in TONES_HZ))
 
-    def stream(self, nbest: int = 1, hints: ToneHints | None = None) -> ToneStream:  # noqa: ARG002
+    def stream(self, nbest: int = 1, hints: ToneHints | None = None, *, watched: bool = False) -> ToneStream:  # noqa: ARG002
         return ToneStream(nbest)
 
     def advance(self, heard: object, costs: object = None) -> None:  # noqa: ARG002
@@ -139,7 +157,7 @@ async def serving(recognizer: object | None = None, **settings: object) -> Async
     with tempfile.TemporaryDirectory(prefix="dengar-") as state:
         defaults = {"drain_s": 0.0, "threads": 2, "interim_interval_ms": 0, "state": state}
         config = server_config(port=0, **{**defaults, **settings})
-        server = Server(recognizer or ToneRecognizer(), config)
+        server = Server(recognizer or ToneRecognizer(), config, voice=ToneVoice())
         port = await server.start()
         try:
             yield f"127.0.0.1:{port}"

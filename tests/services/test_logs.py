@@ -107,7 +107,7 @@ class SecretRecognizer(ToneRecognizer):
     def __init__(self, kind: type[SecretStream]) -> None:
         self._kind = kind
 
-    def stream(self, nbest: int = 1) -> ToneStream:
+    def stream(self, nbest: int = 1, hints: object = None, **_: object) -> ToneStream:  # noqa: ARG002
         return self._kind(nbest)
 
 

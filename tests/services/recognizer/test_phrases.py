@@ -25,7 +25,7 @@ class Noting(ToneRecognizer):
         self.given.append((tuple(phrases), {name: list(items) for name, items in classes.items()}))
         return super().hints(phrases, classes)
 
-    def stream(self, nbest: int = 1, hints: ToneHints | None = None) -> ToneStream:
+    def stream(self, nbest: int = 1, hints: ToneHints | None = None, **_: object) -> ToneStream:
         self.used.append(hints)
         return super().stream(nbest, hints)
 

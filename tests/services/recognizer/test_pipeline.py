@@ -104,7 +104,7 @@ async def test_streams_of_two_bundles_are_never_in_one_batch() -> None:
             assert all(stream in mine[self] for stream, _, _ in heard)
             super().advance(heard, costs)
 
-        def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:
+        def stream(self, nbest: int = 1, hints: object = None, **_: object) -> ToneStream:
             mine[self].append(super().stream(nbest, hints))
             return mine[self][-1]
 

@@ -160,7 +160,7 @@ async def test_single_utterance_ends_by_itself() -> None:
             yield request
         await never.wait()
 
-    async with serving(endpoint_silence_s=0.8) as address, speech(address) as stub:
+    async with serving(endpoint={"silence_s": 0.8, "complete_silence_s": 0.8}) as address, speech(address) as stub:
         responses = [response async for response in stub.StreamingRecognize(requests())]
     event, final = responses
     assert event.speech_event_type == pb.StreamingRecognizeResponse.END_OF_SINGLE_UTTERANCE
@@ -343,7 +343,7 @@ async def test_an_unforeseen_error_is_internal_and_says_nothing_of_the_inside(ca
             raise ZeroDivisionError("secret weights at /srv")
 
     class BrokenRecognizer(ToneRecognizer):
-        def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:  # noqa: ARG002
+        def stream(self, nbest: int = 1, hints: object = None, **_: object) -> ToneStream:  # noqa: ARG002
             return Broken(nbest)
 
     async with serving(BrokenRecognizer()) as address:
@@ -362,7 +362,7 @@ async def test_the_loop_answers_while_streams_are_busy() -> None:
             super().accept(samples)
 
     class SlowRecognizer(ToneRecognizer):
-        def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:  # noqa: ARG002
+        def stream(self, nbest: int = 1, hints: object = None, **_: object) -> ToneStream:  # noqa: ARG002
             return Slow(nbest)
 
     async with serving(SlowRecognizer()) as address, speech(address) as stub:

@@ -34,7 +34,7 @@ class Named(ToneRecognizer):
         self.bundle_hash = name
         self._slow_s, self._mishears, self._broken = slow_s, mishears, broken
 
-    def stream(self, nbest: int = 1, hints: object = None) -> ToneStream:
+    def stream(self, nbest: int = 1, hints: object = None, **_: object) -> ToneStream:
         stream = super().stream(nbest, hints)
         if self._mishears:
             stream._tone = lambda window: "four" if ToneStream._tone(window) else ""  # type: ignore[method-assign]
