@@ -146,7 +146,8 @@ def _evaluate(out: Path) -> tuple[float, float]:
 
 
 def _converse(out: Path, bundle: str) -> list[Heard]:
-    from services.demo.live import listen, prompts, queries, server
+    from services.demo.live import listen, prompts, queries
+    from services.load.server import served
 
     people = prompts(PROMPT_TEXTS)
     if not people:
@@ -154,11 +155,11 @@ def _converse(out: Path, bundle: str) -> list[Heard]:
         output.warn(f"no human is heard: Debian's recorded prompts are not installed; run: apt-get install {package}")
     spoken = [*people, *queries(out / "test" / "manifest.jsonl", QUERIES)]
     output.console.print("$ dengar serve", style="cyan", highlight=False)
-    with server(*(["--bundle", bundle] if bundle else [])) as address:
+    with served(*(["--bundle", bundle] if bundle else [])) as server:
         output.console.print(
-            f"serving at {address}; {len(people)} human recordings, {QUERIES} queries", highlight=False
+            f"serving at {server.address}; {len(people)} human recordings, {QUERIES} queries", highlight=False
         )
-        heard = listen(address, spoken, output.console)
+        heard = listen(server.address, spoken, output.console)
     output.console.print("the server has stopped", highlight=False)
     return heard
 

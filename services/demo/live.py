@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +15,7 @@ from rich.text import Text
 
 from asr import audio, debian
 from asr.corpus.manifest import read_manifest
-from asr.errors import ConfigError, DengarError
+from asr.errors import ConfigError
 from services.client import Client, Options, paced
 
 SOUNDS = "usr/share/asterisk/sounds/en*"
@@ -82,34 +78,6 @@ def queries(manifest: Path, count: int) -> list[Recording]:
     return [
         Recording(corpus.root / utterance.audio_filepath, utterance.text) for utterance in corpus.utterances[:count]
     ]
-
-
-@contextlib.contextmanager
-def server(*arguments: str) -> Iterator[str]:
-    """Runs `dengar serve` on a free port; yields its address, and stops it as SIGTERM does.
-
-    Raises:
-        DengarError: it did not start, or did not stop cleanly; its own words are in the message.
-    """
-    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", "0", "--json", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            if not line:
-                _, said = process.communicate(timeout=STOP_S)
-                reason = said.strip().removeprefix("error: ") or "it said nothing"
-                raise DengarError(f"the server did not start: {reason}")
-            ready = json.loads(line)
-            yield f"{ready['host']}:{ready['port']}"
-        finally:
-            process.terminate()
-            try:
-                process.communicate(timeout=STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-    if process.returncode != 0:
-        raise DengarError(f"the server ended with exit code {process.returncode}")
 
 
 def listen(address: str, recordings: Sequence[Recording], console: Console) -> list[Heard]:

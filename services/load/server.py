@@ -70,8 +70,9 @@ def served(*arguments: str) -> Iterator[Running]:
         try:
             line = process.stdout.readline()
             if not line:
-                _, errors = process.communicate()
-                raise DengarError(f"the server did not start: {errors.strip()[-400:] or 'no reason given'}")
+                _, errors = process.communicate(timeout=STOP_S)
+                reason = errors.strip().removeprefix("error: ")[-400:] or "it said nothing"
+                raise DengarError(f"the server did not start: {reason}")
             ready = json.loads(line)
             yield Running(f"{ready['host']}:{ready['port']}", process.pid, ready["bundle"])
         finally:

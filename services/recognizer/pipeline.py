@@ -17,11 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from asr.audio import Samples
-from asr.recognize import Costs
 from services.recognizer.metrics import Metrics
 from services.recognizer.session import Failure, Final, Interim, Outcome, Session
+from services.recognizer.turn import Job, Meter, take_turn
 
 MAX_WAITING_BYTES = 256 * 1024
 """Bytes of one stream that may wait for a worker before its caller is no longer read from."""
@@ -40,39 +40,7 @@ STOP_S = 10.0
 log = logging.getLogger("dengar.recognizer")
 
 
-@dataclass(slots=True)
-class Meter:
-    """What the workers' stages cost so far, in processor seconds; one for each worker, read by others.
-
-    Attributes:
-        receive_s: bytes to samples.
-        results_s: hypotheses to outcomes.
-        voice_s: voice activity and endpoints.
-        recognition: features, model, decoding, and the sizes of batches since last taken.
-        turns: how often the worker worked.
-        busy_since: when the turn began that it is in, by `time.monotonic`, or None.
-        stalls: how often a worker was given up.
-    """
-
-    receive_s: float = 0.0
-    results_s: float = 0.0
-    voice_s: float = 0.0
-    recognition: Costs = field(default_factory=Costs)
-    turns: int = 0
-    busy_since: float | None = None
-    stalls: int = 0
-
-    def by_stage(self) -> dict[str, float]:
-        """Processor seconds so far, by the stages that metrics know."""
-        costs = self.recognition
-        return {
-            "receive": self.receive_s,
-            "features": costs.features_s,
-            "vad": self.voice_s,
-            "model": costs.model_s,
-            "decode": costs.decode_s,
-            "results": self.results_s,
-        }
+_Taken: TypeAlias = "tuple[Flow, Job]"
 
 
 class Flow:
@@ -207,12 +175,12 @@ class Pipeline:
                 continue
             with self._changed:
                 worker.abandoned = True
-                jobs = worker.jobs
+                stuck = worker.taken
                 worker.meter.busy_since = None
                 worker.meter.stalls += 1
                 self._workers[place] = self._start(worker.meter)
-            for job in jobs:
-                job.flow.fail(error())
+            for flow, _ in stuck:
+                flow.fail(error())
             given_up += 1
         return given_up
 
@@ -234,39 +202,43 @@ class Pipeline:
         self._changed.notify()
 
     def _work(self, worker: _Worker) -> None:
-        meter = worker.meter
-        load, free_since = 0.0, time.monotonic()
-        while True:
-            jobs = self._take()
-            if not jobs:
-                return
-            worker.jobs = jobs
-            meter.busy_since = began = time.monotonic()
-            for job in jobs:
-                self._metrics.waited(began - job.flow.queued_at)
-            before = meter.by_stage()
-            said = _turn(jobs, meter, spare=not self._ready and load < GLIMPSE_LOAD)
-            now = time.monotonic()
-            kept = math.exp((free_since - now) / LOAD_S)
-            load = kept * load + (1 - kept) * (now - began) / max(now - free_since, 1e-9)
-            free_since = now
-            for stage, seconds in meter.by_stage().items():
-                if seconds > before[stage]:
-                    self._metrics.stage(stage, seconds - before[stage])
-            with self._changed:
-                if worker.abandoned:  # nobody waits for this any more, and another has this one's place
-                    for job in jobs:
-                        job.flow.session.close()
-                    return
-                worker.jobs = []
-                meter.busy_since = None
-            meter.turns += 1
-            self._give_back(jobs)
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everybody who might listen
-                jobs[0].flow.loop.call_soon_threadsafe(_deliver, jobs, said)
-            del jobs, job, said  # or the last streams, and their bundle, would live until the next turn
+        while self._turn(worker):
+            pass
 
-    def _take(self) -> list[_Job]:
+    def _turn(self, worker: _Worker) -> bool:
+        """Takes what is ready, works it off and hands it back; False at the end.
+
+        A function of its own, so that a worker who waits holds no stream, and with it no bundle.
+        """
+        taken = self._take()
+        if not taken:
+            return False
+        meter = worker.meter
+        worker.taken = taken
+        meter.busy_since = began = time.monotonic()
+        for flow, _ in taken:
+            self._metrics.waited(began - flow.queued_at)
+        before = meter.by_stage()
+        spare = not self._ready and worker.load < GLIMPSE_LOAD
+        said = take_turn([job for _, job in taken], meter, spare=spare)
+        worker.worked(began)
+        for stage, seconds in meter.by_stage().items():
+            if seconds > before[stage]:
+                self._metrics.stage(stage, seconds - before[stage])
+        with self._changed:
+            if worker.abandoned:  # nobody waits for this any more, and another has this one's place
+                for _, job in taken:
+                    job.session.close()
+                return False
+            worker.taken = []
+            meter.busy_since = None
+        meter.turns += 1
+        self._give_back(taken)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everybody who might listen
+            taken[0][0].loop.call_soon_threadsafe(_deliver, [flow for flow, _ in taken], said)
+        return True
+
+    def _take(self) -> list[_Taken]:
         """Waits for streams; an empty list means the end."""
         with self._changed:
             while True:
@@ -277,12 +249,12 @@ class Pipeline:
                 if self._ready or self._stopping:
                     break
             recognizer = self._ready[0].session.recognizer if self._ready else None
-            taken: list[_Job] = []
+            taken: list[_Taken] = []
             others: list[Flow] = []
             while self._ready and len(taken) < self._max_batch:
                 flow = self._ready.popleft()
                 if flow.session.recognizer is recognizer:
-                    taken.append(_job(flow))
+                    taken.append((flow, _job(flow)))
                 else:
                     others.append(flow)
             self._ready.extendleft(reversed(others))
@@ -290,10 +262,10 @@ class Pipeline:
                 self._changed.notify()
             return taken
 
-    def _give_back(self, jobs: Sequence[_Job]) -> None:
+    def _give_back(self, taken: Sequence[_Taken]) -> None:
         with self._changed:
-            for job in jobs:
-                flow, session = job.flow, job.flow.session
+            for flow, job in taken:
+                session = job.session
                 flow.queued = False
                 if flow.closed:
                     if not job.closed:
@@ -310,26 +282,32 @@ class Pipeline:
 
 @dataclass(slots=True)
 class _Worker:
-    """A thread, what it measures, what it is at and whether it was given up (these under the pipeline's lock)."""
+    """A thread and what it is at.
+
+    Attributes:
+        meter: what it measures.
+        thread: itself.
+        taken: what it is at, and `abandoned`, whether it was given up: both under the pipeline's lock.
+        load: share of the last second or so that it was busy.
+        free_since: when its last turn ended.
+    """
 
     meter: Meter
     thread: threading.Thread = field(default_factory=threading.Thread)
-    jobs: list[_Job] = field(default_factory=list)
+    taken: list[_Taken] = field(default_factory=list)
     abandoned: bool = False
+    load: float = 0.0
+    free_since: float = field(default_factory=time.monotonic)
+
+    def worked(self, began: float) -> None:
+        """Takes note of a turn that ends now."""
+        now = time.monotonic()
+        kept = math.exp((self.free_since - now) / LOAD_S)
+        self.load = kept * self.load + (1 - kept) * (now - began) / max(now - self.free_since, 1e-9)
+        self.free_since = now
 
 
-@dataclass(slots=True)
-class _Job:
-    """What a worker has taken of a stream; `wanted_bytes` is filled in by it."""
-
-    flow: Flow
-    packets: list[bytes]
-    end: bool
-    closed: bool
-    wanted_bytes: int = 0
-
-
-def _job(flow: Flow) -> _Job:
+def _job(flow: Flow) -> Job:
     packets: list[bytes] = []
     size = 0
     if not flow.session.more:  # else the last turn left enough
@@ -337,78 +315,11 @@ def _job(flow: Flow) -> _Job:
             size += len(flow.packets[0])
             packets.append(flow.packets.popleft())
     flow.waiting_bytes -= size
-    return _Job(flow, packets, flow.ended and not flow.packets, flow.closed)
+    return Job(flow.session, packets, flow.ended and not flow.packets, flow.closed)
 
 
-def _turn(jobs: Sequence[_Job], meter: Meter, *, spare: bool) -> list[Sequence[Outcome]]:
-    """Does the work of one turn; what there is to say for each job.
-
-    Args:
-        jobs: all of one recogniser.
-        meter: of the worker.
-        spare: nobody waits, so there is time for a glimpse between two steps.
-    """
-    said: list[Sequence[Outcome]] = [()] * len(jobs)
-    heard = []
-    began = time.thread_time()
-    for place, job in enumerate(jobs):
-        session = job.flow.session
-        try:
-            if job.closed:
-                session.close()
-            elif not session.over:
-                session.receive(job.packets, end=job.end)
-                samples, end = session.block()
-                if len(samples) or end:
-                    heard.append((place, session, samples, end))
-                else:
-                    job.wanted_bytes = session.wanted_bytes
-        except Exception as error:
-            said[place] = _failed(session, error)
-    meter.receive_s += time.thread_time() - began
-    try:
-        if heard:
-            work = [(session.stream, samples, end) for _, session, samples, end in heard]
-            recognizer = heard[0][1].recognizer
-            recognizer.advance(work, meter.recognition)
-            if spare:
-                curious = [session.stream for _, session, _, end in heard if session.interim and not end]
-                recognizer.glimpse(curious, meter.recognition)
-            began = time.thread_time()
-            _notice([(session, samples) for _, session, samples, _ in heard if session.voice])
-            meter.voice_s += time.thread_time() - began
-    except Exception as error:
-        for place, session, *_ in heard:
-            said[place] = _failed(session, error)
-        return said
-    began = time.thread_time()
-    for place, session, _, end in heard:
-        try:
-            said[place] = session.outcomes(end=end)
-            jobs[place].wanted_bytes = 0 if session.over else session.wanted_bytes
-        except Exception as error:
-            said[place] = _failed(session, error)
-    meter.results_s += time.thread_time() - began
-    return said
-
-
-def _notice(heard: Sequence[tuple[Session, Samples]]) -> None:
-    """Lets the voice activity of those who want endpoints or speech events hear what the recogniser has heard."""
-    if heard:
-        voice = heard[0][0].voice
-        assert voice is not None
-        found = voice.hear([(session.voice_stream, samples) for session, samples in heard])
-        for (session, _), probabilities in zip(heard, found, strict=True):
-            session.notice(probabilities)
-
-
-def _failed(session: Session, error: Exception) -> Sequence[Outcome]:
-    session.close()
-    return (Failure(error),)
-
-
-def _deliver(jobs: Sequence[_Job], said: Sequence[Sequence[Outcome]]) -> None:
-    for job, outcomes in zip(jobs, said, strict=True):
-        job.flow.make_room()
+def _deliver(flows: Sequence[Flow], said: Sequence[Sequence[Outcome]]) -> None:
+    for flow, outcomes in zip(flows, said, strict=True):
+        flow.make_room()
         if outcomes:
-            job.flow.deliver(outcomes)
+            flow.deliver(outcomes)

@@ -9,7 +9,8 @@ from asr import audio
 from asr.corpus.manifest import Utterance, write_manifest
 from asr.errors import ConfigError, DengarError
 from asr.recognize import Recognizer
-from services.demo.live import Recording, listen, prompts, queries, server
+from services.demo.live import Recording, listen, prompts, queries
+from services.load.server import served
 
 
 def _speech(seconds: float) -> audio.Samples:
@@ -24,8 +25,8 @@ def test_a_served_bundle_says_what_the_library_says_and_words_come_before_the_en
     audio.save(path, _speech(1.0))
     expected = Recognizer.open(tiny_bundle).transcribe(audio.load(path))[0].text
     written = io.StringIO()
-    with server("--bundle", str(tiny_bundle)) as address:
-        (heard,) = listen(address, [Recording(path, "what was said")], Console(file=written, width=200))
+    with served("--bundle", str(tiny_bundle)) as server:
+        (heard,) = listen(server.address, [Recording(path, "what was said")], Console(file=written, width=200))
     assert heard.text == expected
     assert heard.interim > 0
     assert 0 <= heard.final_latency_s < 5
@@ -38,7 +39,7 @@ def test_a_served_bundle_says_what_the_library_says_and_words_come_before_the_en
 def test_a_server_that_does_not_start_is_told_in_its_own_words(tmp_path: Path) -> None:
     with (
         pytest.raises(DengarError, match=r"did not start: no bundle called .*nothing-here"),
-        server("--bundle", str(tmp_path / "nothing-here")),
+        served("--bundle", str(tmp_path / "nothing-here")),
     ):
         pass
 
