@@ -9,7 +9,7 @@ from asr.errors import DengarError
 _INPUT_CODES = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.UNIMPLEMENTED)
 
 # grpc.aio puts this in place of the server's status when a refusal cuts off a send; the blocking client does not.
-_SEND_CUT_OFF = "Internal error from Core"
+SEND_CUT_OFF = "Internal error from Core"
 
 
 class SpeechServiceError(DengarError):
@@ -37,7 +37,7 @@ def error_of(error: grpc.RpcError, address: str) -> SpeechServiceError:
         return SpeechServiceError(f"the server at {address} is shutting down or the connection broke; try again", code)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and "lasted" not in details:
         return SpeechServiceError(f"{address} did not answer in time; allow more, or try again", code)
-    if details == _SEND_CUT_OFF:
+    if details == SEND_CUT_OFF:
         return SpeechServiceError(
             f"{address} ended the stream while audio was still being sent; send it at the pace of speech to see why",
             code,

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from services.dengar.v1 import speech_pb2 as pb
+from services.load.streams import status_name
 
 PACKET_BYTES = 3200
 _TINY_BYTES = 64
@@ -66,13 +67,13 @@ async def run(behaviour: Behaviour, stub: Any, data: bytes, rng: np.random.Gener
         async with asyncio.timeout(120):
             status = await behaviour.call(stub, data, rng, tally)
     except grpc.aio.AioRpcError as error:
-        status = error.code().name
+        status = status_name(error)
     except asyncio.InvalidStateError:
         status = "ENDED_EARLY"
     except TimeoutError:
         status = "NO_ANSWER"
     tally.statuses[status] = tally.statuses.get(status, 0) + 1
-    tally.unexpected += status not in behaviour.expected
+    tally.unexpected += status not in behaviour.expected | {"CUT_OFF"}
 
 
 def configured(encoding: int = pb.RecognitionConfig.LINEAR16, **streaming: bool) -> pb.StreamingRecognizeRequest:

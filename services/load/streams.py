@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 
 from asr.audio import SAMPLE_RATE_HZ, Samples
+from services.client.errors import SEND_CUT_OFF
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
 
@@ -57,6 +58,11 @@ class Timings:
     def behind(self) -> float:
         """Share of queries whose audio fell behind."""
         return float(np.mean(np.array(self.late) > BEHIND_S)) if self.late else 0.0
+
+
+def status_name(error: grpc.aio.AioRpcError) -> str:
+    """The status of a call that failed; "CUT_OFF" where a refusal met a send, which hides its status."""
+    return "CUT_OFF" if error.details() == SEND_CUT_OFF else str(error.code().name)
 
 
 class _EndedError(Exception):
@@ -119,7 +125,7 @@ async def _caller(
         try:
             await _query(stub, query, timings)
         except (grpc.aio.AioRpcError, _EndedError) as error:
-            name = error.code().name if isinstance(error, grpc.aio.AioRpcError) else str(error)
+            name = status_name(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
             timings.errors[name] = timings.errors.get(name, 0) + 1
             await asyncio.sleep(float(rng.uniform(0.2, 1.0)))
 

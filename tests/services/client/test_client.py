@@ -55,8 +55,11 @@ async def test_stream_yields_interim_results_and_one_final(address: str) -> None
     def use() -> None:
         with Client(address) as client:
             results = list(client.stream(pieces(linear16(SAMPLES)), RAW))
-        assert [result.text for result in results] == ["one", "one two", "one two three", "one two three"]
-        assert [result.is_final for result in results] == [False, False, False, True]
+        texts = [result.text for result in results]
+        assert texts[-1] == "one two three"
+        assert len(texts) > 1
+        assert all(texts[-1].startswith(text) for text in texts)
+        assert [result.is_final for result in results] == [False] * (len(results) - 1) + [True]
         assert 0 < results[0].stability <= 1
         assert results[-1].bundle_hash == "tones"
 

@@ -54,7 +54,8 @@ async def test_refusals_are_counted_by_status() -> None:
     async with serving(max_streams=1) as address:
         await run_streams(address, [tones("one two three")], 4, 1.5, timings)
     assert timings.queries >= 1
-    assert set(timings.errors) == {"RESOURCE_EXHAUSTED"}
+    assert "RESOURCE_EXHAUSTED" in timings.errors
+    assert set(timings.errors) <= {"RESOURCE_EXHAUSTED", "CUT_OFF"}
 
 
 async def test_a_level_tells_costs_and_whether_the_promise_was_kept() -> None:
