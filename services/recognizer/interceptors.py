@@ -21,7 +21,7 @@ import grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-LINGER_S, LINGER_MOST_S = 0.25, 2.0
+LINGER_S, LINGER_MOST_S = 0.5, 2.0
 """Pause after which a caller is taken to have finished sending, and how long to wait at most."""
 HEALTH = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection."

@@ -19,6 +19,9 @@ from services.recognizer.phrases import Wanted
 BLOCK_S = 1.0
 """Most audio of one stream recognised in one turn, so that a long packet does not keep the others waiting."""
 
+WATCHED_BLOCK_S = 0.1
+"""The same of a stream that may end by itself: more than that behind its end is never heard."""
+
 
 class Word(Protocol):
     """See `asr.decode`."""
@@ -275,7 +278,7 @@ class Session:
             AudioError: all the audio is too little to hold a word.
         """
         samples = self._waiting[0] if len(self._waiting) == 1 else np.concatenate([NO_SAMPLES, *self._waiting])
-        size = int(BLOCK_S * SAMPLE_RATE_HZ)
+        size = int((WATCHED_BLOCK_S if self.voice else BLOCK_S) * SAMPLE_RATE_HZ)
         block, rest = samples[:size], samples[size:]
         self._waiting = [rest] if len(rest) else []
         self._heard += len(block)

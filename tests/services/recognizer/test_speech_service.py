@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from services.client.errors import SEND_CUT_OFF
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
 from tests.services.conftest import ToneRecognizer, ToneStream, encoded, linear16, serving, tones
@@ -49,8 +50,12 @@ async def exchange(
 
 
 async def refused(address: str, requests: Iterable[pb.StreamingRecognizeRequest]) -> grpc.aio.AioRpcError:
+    requests = list(requests)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await exchange(address, requests)
+    if caught.value.details() == SEND_CUT_OFF:  # on a busy machine the refusal met a send, which hides it; once more
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await exchange(address, requests)
     assert "\n" not in caught.value.details()
     assert "Traceback" not in caught.value.details()
     return caught.value
