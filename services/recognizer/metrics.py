@@ -62,7 +62,7 @@ class Metrics:
         """A call was not admitted, or ended, for one of the causes of `RefusalError`."""
 
     def stage(self, stage: str, seconds: float) -> None:
-        """One of `STAGES` took so long by the clock, for one turn or message."""
+        """One of `STAGES` took so long, for one turn (processor seconds) or message (by the clock)."""
 
     def waited(self, seconds: float) -> None:
         """A stream with news stood in the queue for so long."""

@@ -57,4 +57,6 @@ def test_the_audio_of_a_day_counts_from_midnight() -> None:
 
 def test_outside_of_a_guarded_call_nothing_is_bounded() -> None:
     for _ in range(3):
-        current_account().heard(1e9)
+        account = current_account()
+        account.heard(1e9)  # raises where there is a bound
+        assert account.quotas == Quotas()
