@@ -26,13 +26,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64\x65ngar/v1/speech.proto\x12\tdengar.v1\x1a\x1egoogle/protobuf/duration.proto\"l\n\x10RecognizeRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.dengar.v1.RecognitionConfig\x12*\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1b.dengar.v1.RecognitionAudio\";\n\x10RecognitionAudio\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x42\x0e\n\x0c\x61udio_sourceJ\x04\x08\x02\x10\x03\"\x8c\x01\n\x19StreamingRecognizeRequest\x12\x41\n\x10streaming_config\x18\x01 \x01(\x0b\x32%.dengar.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"\xb5\x01\n\x14VoiceActivityTimeout\x12\x37\n\x14speech_start_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12speech_end_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nmax_length\x18\x65 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe4\x01\n\x1aStreamingRecognitionConfig\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.dengar.v1.RecognitionConfig\x12\x18\n\x10single_utterance\x18\x02 \x01(\x08\x12\x17\n\x0finterim_results\x18\x03 \x01(\x08\x12$\n\x1c\x65nable_voice_activity_events\x18\x05 \x01(\x08\x12?\n\x16voice_activity_timeout\x18\x06 \x01(\x0b\x32\x1f.dengar.v1.VoiceActivityTimeout\"5\n\rSpeechContext\x12\x0f\n\x07phrases\x18\x01 \x03(\t\x12\r\n\x05\x62oost\x18\x04 \x01(\x02J\x04\x08\x02\x10\x03\"&\n\x06Phrase\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"\x82\x01\n\tPhraseSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x07phrases\x18\x02 \x03(\x0b\x32\x11.dengar.v1.Phrase\x12\r\n\x05\x62oost\x18\x04 \x01(\x02\x12.\n\x0e\x63ustom_classes\x18\x65 \x03(\x0b\x32\x16.dengar.v1.CustomClassJ\x04\x08\x03\x10\x04\"n\n\x0b\x43ustomClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x05items\x18\x03 \x03(\x0b\x32 .dengar.v1.CustomClass.ClassItem\x1a\x1a\n\tClassItem\x12\r\n\x05value\x18\x01 \x01(\tJ\x04\x08\x02\x10\x03\"\x8c\x01\n\x10SpeechAdaptation\x12)\n\x0bphrase_sets\x18\x01 \x03(\x0b\x32\x14.dengar.v1.PhraseSet\x12\x1d\n\x15phrase_set_references\x18\x02 \x03(\t\x12.\n\x0e\x63ustom_classes\x18\x03 \x03(\x0b\x32\x16.dengar.v1.CustomClass\"\xa8\x04\n\x11RecognitionConfig\x12<\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32*.dengar.v1.RecognitionConfig.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x18\n\x10max_alternatives\x18\x04 \x01(\x05\x12\x31\n\x0fspeech_contexts\x18\x06 \x03(\x0b\x32\x18.dengar.v1.SpeechContext\x12\x1b\n\x13\x61udio_channel_count\x18\x07 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x08 \x01(\x08\x12\x1e\n\x16\x65nable_word_confidence\x18\x0f \x01(\x08\x12/\n\nadaptation\x18\x14 \x01(\x0b\x32\x1b.dengar.v1.SpeechAdaptation\x12\x1b\n\x13\x65nable_written_form\x18\x65 \x01(\x08\"\x84\x01\n\rAudioEncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x0c\n\x08LINEAR16\x10\x01\x12\x08\n\x04\x46LAC\x10\x02\x12\t\n\x05MULAW\x10\x03\x12\x0c\n\x08OGG_OPUS\x10\x06\x12\x07\n\x03MP3\x10\x08\x12\r\n\tWEBM_OPUS\x10\t\"\x04\x08\x04\x10\x04\"\x04\x08\x05\x10\x05\"\x04\x08\x07\x10\x07J\x04\x08\x05\x10\x06J\x04\x08\t\x10\x0fJ\x04\x08\x10\x10\x14J\x04\x08\x15\x10\x1aJ\x04\x08\x66\x10gJ\x04\x08g\x10h\"}\n\x11RecognizeResponse\x12\x33\n\x07results\x18\x02 \x03(\x0b\x32\".dengar.v1.SpeechRecognitionResult\x12-\n\x08metadata\x18\x65 \x01(\x0b\x32\x1b.dengar.v1.ResponseMetadataJ\x04\x08\x03\x10\x04\"\x98\x01\n\x17SpeechRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.dengar.v1.SpeechRecognitionAlternative\x12\x32\n\x0fresult_end_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationJ\x04\x08\x02\x10\x03J\x04\x08\x05\x10\x06\"\xb7\x03\n\x1aStreamingRecognizeResponse\x12\x36\n\x07results\x18\x02 \x03(\x0b\x32%.dengar.v1.StreamingRecognitionResult\x12P\n\x11speech_event_type\x18\x04 \x01(\x0e\x32\x35.dengar.v1.StreamingRecognizeResponse.SpeechEventType\x12\x34\n\x11speech_event_time\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x08metadata\x18\x65 \x01(\x0b\x32\x1b.dengar.v1.ResponseMetadata\"\x9d\x01\n\x0fSpeechEventType\x12\x1c\n\x18SPEECH_EVENT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45ND_OF_SINGLE_UTTERANCE\x10\x01\x12\x19\n\x15SPEECH_ACTIVITY_BEGIN\x10\x02\x12\x17\n\x13SPEECH_ACTIVITY_END\x10\x03\x12\x1b\n\x17SPEECH_ACTIVITY_TIMEOUT\x10\x04J\x04\x08\x01\x10\x02J\x04\x08\x05\x10\x06\"\xc0\x01\n\x1aStreamingRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.dengar.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x32\n\x0fresult_end_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"{\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\"\n\x05words\x18\x03 \x03(\x0b\x32\x13.dengar.v1.WordInfo\x12\x0f\n\x07written\x18\x65 \x01(\t\"\xa2\x01\n\x08WordInfo\x12-\n\nstart_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidenceJ\x04\x08\x05\x10\x06\"\x8b\x01\n\x10ResponseMetadata\x12\x13\n\x0b\x62undle_hash\x18\x01 \x01(\t\x12\x31\n\x0e\x61udio_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0eunused_phrases\x18\x03 \x03(\x0b\x32\x17.dengar.v1.UnusedPhrase\".\n\x0cUnusedPhrase\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"?\n\x13PutPhraseSetRequest\x12(\n\nphrase_set\x18\x01 \x01(\x0b\x32\x14.dengar.v1.PhraseSet\"G\n\x14PutPhraseSetResponse\x12/\n\x0eunused_phrases\x18\x01 \x03(\x0b\x32\x17.dengar.v1.UnusedPhrase\"#\n\x13GetPhraseSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15ListPhraseSetsRequest\"~\n\x16ListPhraseSetsResponse\x12<\n\x0bphrase_sets\x18\x01 \x03(\x0b\x32\'.dengar.v1.ListPhraseSetsResponse.Entry\x1a&\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07phrases\x18\x02 \x01(\x05\"&\n\x16\x44\x65letePhraseSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65letePhraseSetResponse\"\x10\n\x0eGetInfoRequest\"\xbc\x02\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x62undle_hash\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12=\n\tencodings\x18\x04 \x03(\x0e\x32*.dengar.v1.RecognitionConfig.AudioEncoding\x12\x35\n\x12max_audio_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x17max_audio_content_bytes\x18\x06 \x01(\x03\x12\x13\n\x0bmax_phrases\x18\x07 \x01(\x05\x12?\n\x16voice_activity_timeout\x18\x08 \x01(\x0b\x32\x1f.dengar.v1.VoiceActivityTimeout2\xf9\x01\n\x06Speech\x12\x46\n\tRecognize\x12\x1b.dengar.v1.RecognizeRequest\x1a\x1c.dengar.v1.RecognizeResponse\x12\x65\n\x12StreamingRecognize\x12$.dengar.v1.StreamingRecognizeRequest\x1a%.dengar.v1.StreamingRecognizeResponse(\x01\x30\x01\x12@\n\x07GetInfo\x12\x19.dengar.v1.GetInfoRequest\x1a\x1a.dengar.v1.GetInfoResponse2\xd1\x02\n\x07Phrases\x12O\n\x0cPutPhraseSet\x12\x1e.dengar.v1.PutPhraseSetRequest\x1a\x1f.dengar.v1.PutPhraseSetResponse\x12\x44\n\x0cGetPhraseSet\x12\x1e.dengar.v1.GetPhraseSetRequest\x1a\x14.dengar.v1.PhraseSet\x12U\n\x0eListPhraseSets\x12 .dengar.v1.ListPhraseSetsRequest\x1a!.dengar.v1.ListPhraseSetsResponse\x12X\n\x0f\x44\x65letePhraseSet\x12!.dengar.v1.DeletePhraseSetRequest\x1a\".dengar.v1.DeletePhraseSetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64\x65ngar/v1/speech.proto\x12\tdengar.v1\x1a\x1egoogle/protobuf/duration.proto\"l\n\x10RecognizeRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.dengar.v1.RecognitionConfig\x12*\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1b.dengar.v1.RecognitionAudio\";\n\x10RecognitionAudio\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x42\x0e\n\x0c\x61udio_sourceJ\x04\x08\x02\x10\x03\"\x8c\x01\n\x19StreamingRecognizeRequest\x12\x41\n\x10streaming_config\x18\x01 \x01(\x0b\x32%.dengar.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"\xb5\x01\n\x14VoiceActivityTimeout\x12\x37\n\x14speech_start_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12speech_end_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nmax_length\x18\x65 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe4\x01\n\x1aStreamingRecognitionConfig\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.dengar.v1.RecognitionConfig\x12\x18\n\x10single_utterance\x18\x02 \x01(\x08\x12\x17\n\x0finterim_results\x18\x03 \x01(\x08\x12$\n\x1c\x65nable_voice_activity_events\x18\x05 \x01(\x08\x12?\n\x16voice_activity_timeout\x18\x06 \x01(\x0b\x32\x1f.dengar.v1.VoiceActivityTimeout\"5\n\rSpeechContext\x12\x0f\n\x07phrases\x18\x01 \x03(\t\x12\r\n\x05\x62oost\x18\x04 \x01(\x02J\x04\x08\x02\x10\x03\"&\n\x06Phrase\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"\x82\x01\n\tPhraseSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x07phrases\x18\x02 \x03(\x0b\x32\x11.dengar.v1.Phrase\x12\r\n\x05\x62oost\x18\x04 \x01(\x02\x12.\n\x0e\x63ustom_classes\x18\x65 \x03(\x0b\x32\x16.dengar.v1.CustomClassJ\x04\x08\x03\x10\x04\"n\n\x0b\x43ustomClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x05items\x18\x03 \x03(\x0b\x32 .dengar.v1.CustomClass.ClassItem\x1a\x1a\n\tClassItem\x12\r\n\x05value\x18\x01 \x01(\tJ\x04\x08\x02\x10\x03\"\x8c\x01\n\x10SpeechAdaptation\x12)\n\x0bphrase_sets\x18\x01 \x03(\x0b\x32\x14.dengar.v1.PhraseSet\x12\x1d\n\x15phrase_set_references\x18\x02 \x03(\t\x12.\n\x0e\x63ustom_classes\x18\x03 \x03(\x0b\x32\x16.dengar.v1.CustomClass\"\xcf\x04\n\x11RecognitionConfig\x12<\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32*.dengar.v1.RecognitionConfig.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x18\n\x10max_alternatives\x18\x04 \x01(\x05\x12\x31\n\x0fspeech_contexts\x18\x06 \x03(\x0b\x32\x18.dengar.v1.SpeechContext\x12\x1b\n\x13\x61udio_channel_count\x18\x07 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x08 \x01(\x08\x12\x1e\n\x16\x65nable_word_confidence\x18\x0f \x01(\x08\x12/\n\nadaptation\x18\x14 \x01(\x0b\x32\x1b.dengar.v1.SpeechAdaptation\x12\x1b\n\x13\x65nable_written_form\x18\x65 \x01(\x08\x12#\n\x07\x63onsent\x18\x66 \x01(\x0e\x32\x12.dengar.v1.Consent\x12\x0c\n\x04user\x18g \x01(\t\"\x84\x01\n\rAudioEncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x0c\n\x08LINEAR16\x10\x01\x12\x08\n\x04\x46LAC\x10\x02\x12\t\n\x05MULAW\x10\x03\x12\x0c\n\x08OGG_OPUS\x10\x06\x12\x07\n\x03MP3\x10\x08\x12\r\n\tWEBM_OPUS\x10\t\"\x04\x08\x04\x10\x04\"\x04\x08\x05\x10\x05\"\x04\x08\x07\x10\x07J\x04\x08\x05\x10\x06J\x04\x08\t\x10\x0fJ\x04\x08\x10\x10\x14J\x04\x08\x15\x10\x1a\"}\n\x11RecognizeResponse\x12\x33\n\x07results\x18\x02 \x03(\x0b\x32\".dengar.v1.SpeechRecognitionResult\x12-\n\x08metadata\x18\x65 \x01(\x0b\x32\x1b.dengar.v1.ResponseMetadataJ\x04\x08\x03\x10\x04\"\x98\x01\n\x17SpeechRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.dengar.v1.SpeechRecognitionAlternative\x12\x32\n\x0fresult_end_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationJ\x04\x08\x02\x10\x03J\x04\x08\x05\x10\x06\"\xb7\x03\n\x1aStreamingRecognizeResponse\x12\x36\n\x07results\x18\x02 \x03(\x0b\x32%.dengar.v1.StreamingRecognitionResult\x12P\n\x11speech_event_type\x18\x04 \x01(\x0e\x32\x35.dengar.v1.StreamingRecognizeResponse.SpeechEventType\x12\x34\n\x11speech_event_time\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x08metadata\x18\x65 \x01(\x0b\x32\x1b.dengar.v1.ResponseMetadata\"\x9d\x01\n\x0fSpeechEventType\x12\x1c\n\x18SPEECH_EVENT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45ND_OF_SINGLE_UTTERANCE\x10\x01\x12\x19\n\x15SPEECH_ACTIVITY_BEGIN\x10\x02\x12\x17\n\x13SPEECH_ACTIVITY_END\x10\x03\x12\x1b\n\x17SPEECH_ACTIVITY_TIMEOUT\x10\x04J\x04\x08\x01\x10\x02J\x04\x08\x05\x10\x06\"\xc0\x01\n\x1aStreamingRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.dengar.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x32\n\x0fresult_end_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"{\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\"\n\x05words\x18\x03 \x03(\x0b\x32\x13.dengar.v1.WordInfo\x12\x0f\n\x07written\x18\x65 \x01(\t\"\xa2\x01\n\x08WordInfo\x12-\n\nstart_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidenceJ\x04\x08\x05\x10\x06\"\x9d\x01\n\x10ResponseMetadata\x12\x13\n\x0b\x62undle_hash\x18\x01 \x01(\t\x12\x31\n\x0e\x61udio_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0eunused_phrases\x18\x03 \x03(\x0b\x32\x17.dengar.v1.UnusedPhrase\x12\x10\n\x08query_id\x18\x04 \x01(\t\".\n\x0cUnusedPhrase\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"?\n\x13PutPhraseSetRequest\x12(\n\nphrase_set\x18\x01 \x01(\x0b\x32\x14.dengar.v1.PhraseSet\"G\n\x14PutPhraseSetResponse\x12/\n\x0eunused_phrases\x18\x01 \x03(\x0b\x32\x17.dengar.v1.UnusedPhrase\"#\n\x13GetPhraseSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15ListPhraseSetsRequest\"~\n\x16ListPhraseSetsResponse\x12<\n\x0bphrase_sets\x18\x01 \x03(\x0b\x32\'.dengar.v1.ListPhraseSetsResponse.Entry\x1a&\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07phrases\x18\x02 \x01(\x05\"&\n\x16\x44\x65letePhraseSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\x17\x44\x65letePhraseSetResponse\"\x10\n\x0eGetInfoRequest\"\xbc\x02\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x62undle_hash\x18\x02 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x03 \x03(\t\x12=\n\tencodings\x18\x04 \x03(\x0e\x32*.dengar.v1.RecognitionConfig.AudioEncoding\x12\x35\n\x12max_audio_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x17max_audio_content_bytes\x18\x06 \x01(\x03\x12\x13\n\x0bmax_phrases\x18\x07 \x01(\x05\x12?\n\x16voice_activity_timeout\x18\x08 \x01(\x0b\x32\x1f.dengar.v1.VoiceActivityTimeout*F\n\x07\x43onsent\x12\x10\n\x0c\x43ONSENT_NONE\x10\x00\x12\x16\n\x12\x43ONSENT_TRANSCRIPT\x10\x01\x12\x11\n\rCONSENT_AUDIO\x10\x02\x32\xf9\x01\n\x06Speech\x12\x46\n\tRecognize\x12\x1b.dengar.v1.RecognizeRequest\x1a\x1c.dengar.v1.RecognizeResponse\x12\x65\n\x12StreamingRecognize\x12$.dengar.v1.StreamingRecognizeRequest\x1a%.dengar.v1.StreamingRecognizeResponse(\x01\x30\x01\x12@\n\x07GetInfo\x12\x19.dengar.v1.GetInfoRequest\x1a\x1a.dengar.v1.GetInfoResponse2\xd1\x02\n\x07Phrases\x12O\n\x0cPutPhraseSet\x12\x1e.dengar.v1.PutPhraseSetRequest\x1a\x1f.dengar.v1.PutPhraseSetResponse\x12\x44\n\x0cGetPhraseSet\x12\x1e.dengar.v1.GetPhraseSetRequest\x1a\x14.dengar.v1.PhraseSet\x12U\n\x0eListPhraseSets\x12 .dengar.v1.ListPhraseSetsRequest\x1a!.dengar.v1.ListPhraseSetsResponse\x12X\n\x0f\x44\x65letePhraseSet\x12!.dengar.v1.DeletePhraseSetRequest\x1a\".dengar.v1.DeletePhraseSetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dengar.v1.speech_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CONSENT']._serialized_start=4024
+  _globals['_CONSENT']._serialized_end=4094
   _globals['_RECOGNIZEREQUEST']._serialized_start=69
   _globals['_RECOGNIZEREQUEST']._serialized_end=177
   _globals['_RECOGNITIONAUDIO']._serialized_start=179
@@ -56,49 +58,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPEECHADAPTATION']._serialized_start=1139
   _globals['_SPEECHADAPTATION']._serialized_end=1279
   _globals['_RECOGNITIONCONFIG']._serialized_start=1282
-  _globals['_RECOGNITIONCONFIG']._serialized_end=1834
-  _globals['_RECOGNITIONCONFIG_AUDIOENCODING']._serialized_start=1666
-  _globals['_RECOGNITIONCONFIG_AUDIOENCODING']._serialized_end=1798
-  _globals['_RECOGNIZERESPONSE']._serialized_start=1836
-  _globals['_RECOGNIZERESPONSE']._serialized_end=1961
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=1964
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2116
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=2119
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2558
-  _globals['_STREAMINGRECOGNIZERESPONSE_SPEECHEVENTTYPE']._serialized_start=2389
-  _globals['_STREAMINGRECOGNIZERESPONSE_SPEECHEVENTTYPE']._serialized_end=2546
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=2561
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2753
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2755
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2878
-  _globals['_WORDINFO']._serialized_start=2881
-  _globals['_WORDINFO']._serialized_end=3043
-  _globals['_RESPONSEMETADATA']._serialized_start=3046
-  _globals['_RESPONSEMETADATA']._serialized_end=3185
-  _globals['_UNUSEDPHRASE']._serialized_start=3187
-  _globals['_UNUSEDPHRASE']._serialized_end=3233
-  _globals['_PUTPHRASESETREQUEST']._serialized_start=3235
-  _globals['_PUTPHRASESETREQUEST']._serialized_end=3298
-  _globals['_PUTPHRASESETRESPONSE']._serialized_start=3300
-  _globals['_PUTPHRASESETRESPONSE']._serialized_end=3371
-  _globals['_GETPHRASESETREQUEST']._serialized_start=3373
-  _globals['_GETPHRASESETREQUEST']._serialized_end=3408
-  _globals['_LISTPHRASESETSREQUEST']._serialized_start=3410
-  _globals['_LISTPHRASESETSREQUEST']._serialized_end=3433
-  _globals['_LISTPHRASESETSRESPONSE']._serialized_start=3435
-  _globals['_LISTPHRASESETSRESPONSE']._serialized_end=3561
-  _globals['_LISTPHRASESETSRESPONSE_ENTRY']._serialized_start=3523
-  _globals['_LISTPHRASESETSRESPONSE_ENTRY']._serialized_end=3561
-  _globals['_DELETEPHRASESETREQUEST']._serialized_start=3563
-  _globals['_DELETEPHRASESETREQUEST']._serialized_end=3601
-  _globals['_DELETEPHRASESETRESPONSE']._serialized_start=3603
-  _globals['_DELETEPHRASESETRESPONSE']._serialized_end=3628
-  _globals['_GETINFOREQUEST']._serialized_start=3630
-  _globals['_GETINFOREQUEST']._serialized_end=3646
-  _globals['_GETINFORESPONSE']._serialized_start=3649
-  _globals['_GETINFORESPONSE']._serialized_end=3965
-  _globals['_SPEECH']._serialized_start=3968
-  _globals['_SPEECH']._serialized_end=4217
-  _globals['_PHRASES']._serialized_start=4220
-  _globals['_PHRASES']._serialized_end=4557
+  _globals['_RECOGNITIONCONFIG']._serialized_end=1873
+  _globals['_RECOGNITIONCONFIG_AUDIOENCODING']._serialized_start=1717
+  _globals['_RECOGNITIONCONFIG_AUDIOENCODING']._serialized_end=1849
+  _globals['_RECOGNIZERESPONSE']._serialized_start=1875
+  _globals['_RECOGNIZERESPONSE']._serialized_end=2000
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2003
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2155
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=2158
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2597
+  _globals['_STREAMINGRECOGNIZERESPONSE_SPEECHEVENTTYPE']._serialized_start=2428
+  _globals['_STREAMINGRECOGNIZERESPONSE_SPEECHEVENTTYPE']._serialized_end=2585
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=2600
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2792
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2794
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2917
+  _globals['_WORDINFO']._serialized_start=2920
+  _globals['_WORDINFO']._serialized_end=3082
+  _globals['_RESPONSEMETADATA']._serialized_start=3085
+  _globals['_RESPONSEMETADATA']._serialized_end=3242
+  _globals['_UNUSEDPHRASE']._serialized_start=3244
+  _globals['_UNUSEDPHRASE']._serialized_end=3290
+  _globals['_PUTPHRASESETREQUEST']._serialized_start=3292
+  _globals['_PUTPHRASESETREQUEST']._serialized_end=3355
+  _globals['_PUTPHRASESETRESPONSE']._serialized_start=3357
+  _globals['_PUTPHRASESETRESPONSE']._serialized_end=3428
+  _globals['_GETPHRASESETREQUEST']._serialized_start=3430
+  _globals['_GETPHRASESETREQUEST']._serialized_end=3465
+  _globals['_LISTPHRASESETSREQUEST']._serialized_start=3467
+  _globals['_LISTPHRASESETSREQUEST']._serialized_end=3490
+  _globals['_LISTPHRASESETSRESPONSE']._serialized_start=3492
+  _globals['_LISTPHRASESETSRESPONSE']._serialized_end=3618
+  _globals['_LISTPHRASESETSRESPONSE_ENTRY']._serialized_start=3580
+  _globals['_LISTPHRASESETSRESPONSE_ENTRY']._serialized_end=3618
+  _globals['_DELETEPHRASESETREQUEST']._serialized_start=3620
+  _globals['_DELETEPHRASESETREQUEST']._serialized_end=3658
+  _globals['_DELETEPHRASESETRESPONSE']._serialized_start=3660
+  _globals['_DELETEPHRASESETRESPONSE']._serialized_end=3685
+  _globals['_GETINFOREQUEST']._serialized_start=3687
+  _globals['_GETINFOREQUEST']._serialized_end=3703
+  _globals['_GETINFORESPONSE']._serialized_start=3706
+  _globals['_GETINFORESPONSE']._serialized_end=4022
+  _globals['_SPEECH']._serialized_start=4097
+  _globals['_SPEECH']._serialized_end=4346
+  _globals['_PHRASES']._serialized_start=4349
+  _globals['_PHRASES']._serialized_end=4686
 # @@protoc_insertion_point(module_scope)

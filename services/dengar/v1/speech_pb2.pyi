@@ -11,6 +11,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Consent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONSENT_NONE: _ClassVar[Consent]
+    CONSENT_TRANSCRIPT: _ClassVar[Consent]
+    CONSENT_AUDIO: _ClassVar[Consent]
+CONSENT_NONE: Consent
+CONSENT_TRANSCRIPT: Consent
+CONSENT_AUDIO: Consent
+
 class RecognizeRequest(_message.Message):
     __slots__ = ("config", "audio")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
@@ -109,7 +118,7 @@ class SpeechAdaptation(_message.Message):
     def __init__(self, phrase_sets: _Optional[_Iterable[_Union[PhraseSet, _Mapping]]] = ..., phrase_set_references: _Optional[_Iterable[str]] = ..., custom_classes: _Optional[_Iterable[_Union[CustomClass, _Mapping]]] = ...) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "speech_contexts", "audio_channel_count", "enable_word_time_offsets", "enable_word_confidence", "adaptation", "enable_written_form")
+    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "speech_contexts", "audio_channel_count", "enable_word_time_offsets", "enable_word_confidence", "adaptation", "enable_written_form", "consent", "user")
     class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ENCODING_UNSPECIFIED: _ClassVar[RecognitionConfig.AudioEncoding]
@@ -136,6 +145,8 @@ class RecognitionConfig(_message.Message):
     ENABLE_WORD_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     ADAPTATION_FIELD_NUMBER: _ClassVar[int]
     ENABLE_WRITTEN_FORM_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
     encoding: RecognitionConfig.AudioEncoding
     sample_rate_hertz: int
     language_code: str
@@ -146,7 +157,9 @@ class RecognitionConfig(_message.Message):
     enable_word_confidence: bool
     adaptation: SpeechAdaptation
     enable_written_form: bool
-    def __init__(self, encoding: _Optional[_Union[RecognitionConfig.AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_word_confidence: _Optional[bool] = ..., adaptation: _Optional[_Union[SpeechAdaptation, _Mapping]] = ..., enable_written_form: _Optional[bool] = ...) -> None: ...
+    consent: Consent
+    user: str
+    def __init__(self, encoding: _Optional[_Union[RecognitionConfig.AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_word_confidence: _Optional[bool] = ..., adaptation: _Optional[_Union[SpeechAdaptation, _Mapping]] = ..., enable_written_form: _Optional[bool] = ..., consent: _Optional[_Union[Consent, str]] = ..., user: _Optional[str] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
     __slots__ = ("results", "metadata")
@@ -225,14 +238,16 @@ class WordInfo(_message.Message):
     def __init__(self, start_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., word: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class ResponseMetadata(_message.Message):
-    __slots__ = ("bundle_hash", "audio_duration", "unused_phrases")
+    __slots__ = ("bundle_hash", "audio_duration", "unused_phrases", "query_id")
     BUNDLE_HASH_FIELD_NUMBER: _ClassVar[int]
     AUDIO_DURATION_FIELD_NUMBER: _ClassVar[int]
     UNUSED_PHRASES_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     bundle_hash: str
     audio_duration: _duration_pb2.Duration
     unused_phrases: _containers.RepeatedCompositeFieldContainer[UnusedPhrase]
-    def __init__(self, bundle_hash: _Optional[str] = ..., audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unused_phrases: _Optional[_Iterable[_Union[UnusedPhrase, _Mapping]]] = ...) -> None: ...
+    query_id: str
+    def __init__(self, bundle_hash: _Optional[str] = ..., audio_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unused_phrases: _Optional[_Iterable[_Union[UnusedPhrase, _Mapping]]] = ..., query_id: _Optional[str] = ...) -> None: ...
 
 class UnusedPhrase(_message.Message):
     __slots__ = ("phrase", "reason")
