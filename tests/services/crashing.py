@@ -1,0 +1,55 @@
+"""Processes that are killed at crash points (`services.faults`), for tests of what they leave behind.
+
+A test module names the points that it covers in ``CRASH_POINTS``, and runs a test for each of them::
+
+    CRASH_POINTS = ("store.appended", "store.sealed")
+
+    @pytest.mark.parametrize("point", CRASH_POINTS)
+    def test_a_crash_leaves_the_store_whole(point: str, tmp_path: Path) -> None:
+        crash(point, "from pathlib import Path; ...", str(tmp_path))
+        ...  # open it again, in this process: what must be there, and what must not
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from services.faults import CRASH_AT
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(point: str = "", times: int = 1, **more: str) -> dict[str, str]:
+    """That of a process which is to die at a crash point when it passes it for the `times`-th time."""
+    return {**os.environ, **more, CRASH_AT: f"{point}:{times}" if point else ""}
+
+
+def crash(point: str, code: str, *arguments: str, times: int = 1, **more: str) -> str:
+    """Runs Python code in a process of its own, until it kills itself at a crash point.
+
+    Args:
+        point: where; the test fails if the code does not come there.
+        code: what to run, from the project's root; ``sys.argv[1:]`` are the arguments.
+        arguments: of it.
+        times: how often it comes there until it dies.
+        more: of the environment.
+
+    Returns:
+        What it printed before.
+    """
+    command = [sys.executable, "-c", code, *arguments]
+    ran = subprocess.run(
+        command,
+        env=environment(point, times, **more),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == -signal.SIGKILL, f"{point} was not reached ({ran.returncode}): {ran.stderr[-2000:]}"
+    return ran.stdout
