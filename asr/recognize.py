@@ -18,7 +18,9 @@ from asr.decode import Decoder, DecoderConfig, Hypothesis
 from asr.decode.types import LogProbs
 from asr.endpoint import Evidence, evidence
 from asr.engine import Engine, Geometry, MelWindows, State
+from asr.errors import ConfigError
 from asr.features import HOP, FeatureStream, Mel, windows_to_mel
+from asr.unknown.listen import UnknownListener
 
 if TYPE_CHECKING:
     from asr.decode.hints import Hints
@@ -118,15 +120,18 @@ class Recognizer:
         stream.partial()
         stream.finish()
 
-    def stream(self, nbest: int = 1, hints: Hints | None = None, *, watched: bool = False) -> RecognitionStream:
+    def stream(
+        self, nbest: int = 1, hints: Hints | None = None, *, watched: bool = False, keep_posteriors: bool = False
+    ) -> RecognitionStream:
         """A new stream.
 
         Args:
             nbest: largest number of hypotheses.
             hints: phrases that it expects, from `hints`.
             watched: keep evidence for an `asr.endpoint.Endpointer`.
+            keep_posteriors: keep the first 30 s of posteriors, in half precision, for `asr.unknown.find_unknown`.
         """
-        return RecognitionStream(self, nbest, hints, watched=watched)
+        return RecognitionStream(self, nbest, hints, watched=watched, keep_posteriors=keep_posteriors)
 
     def hints(self, phrases: Sequence[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
         """Compiles phrases for `stream`, or takes them from the last `KEPT_HINTS` that were compiled.
@@ -300,7 +305,7 @@ class RecognitionStream:
     """One utterance on its way: samples in, hypotheses out. Not to be shared between threads."""
 
     def __init__(
-        self, recognizer: Recognizer, nbest: int, hints: Hints | None = None, *, watched: bool = False
+        self, recognizer: Recognizer, nbest: int, hints: Hints | None, *, watched: bool, keep_posteriors: bool
     ) -> None:
         self.acoustic = AcousticStream(recognizer)
         self._recognizer = recognizer
@@ -311,6 +316,7 @@ class RecognitionStream:
         self._words: tuple[str, ...] = ()
         self._glimpsed: Hypothesis | None = None
         self._evidence: list[Evidence] | None = [] if watched else None
+        self._kept = UnknownListener.of(recognizer) if keep_posteriors else None
 
     @property
     def duration_s(self) -> float:
@@ -332,6 +338,13 @@ class RecognitionStream:
         """How many more samples let it take the next step, or `Recognizer.glimpse` see more of the chunk."""
         short = self._recognizer.engine.short_steps
         return self.acoustic.missing_samples(GLIMPSE_FRAMES if short else None)
+
+    @property
+    def posteriors(self) -> LogProbs:
+        """What `asr.unknown.find_unknown` reads, shape (T, V), if the stream was asked to keep it: the first 30 s."""
+        if self._kept is None:
+            raise ConfigError("stream: keeps no posteriors; open it with Recognizer.stream(keep_posteriors=True)")
+        return self._kept.log_probs
 
     def accept(self, samples: Samples) -> None:
         """Takes samples of shape (T,), any T, and recognises as far as they reach."""
@@ -359,6 +372,8 @@ class RecognitionStream:
     def decode(self, log_probs: LogProbs) -> None:
         """Takes the next posteriors (t, V) from `Recognizer.advance`."""
         self._decoder.accept(log_probs)
+        if self._kept is not None:
+            self._kept.accept(log_probs)
         self._glimpsed = None
         if self._evidence is not None:
             decoder, shared = self._decoder, self._recognizer.decoder
