@@ -49,6 +49,7 @@ class Query(Base):
         at: when it was answered.
         user_hash: keyed hash of the user.
         consent: ``transcript`` or ``audio``.
+        owner: name of the API key that it came with; empty where there are none. Only that caller may give feedback.
         transcript: the best hypothesis.
         confidence: of it.
         nbest: [{"text", "confidence"}], best first.
@@ -67,6 +68,7 @@ class Query(Base):
     at: Mapped[datetime.datetime] = mapped_column(index=True)
     user_hash: Mapped[str] = mapped_column(String(64), index=True)
     consent: Mapped[str] = mapped_column(String(16))
+    owner: Mapped[str] = mapped_column(String(64), default="")
     transcript: Mapped[str] = mapped_column(Text)
     confidence: Mapped[float] = mapped_column(Float)
     nbest: Mapped[list[Any]]
