@@ -7,7 +7,8 @@
     │   ├── AudioError          not audio, wrong rate, empty, too long, NaN ...
     │   ├── ManifestError       a bad line, a missing file, an unknown key
     │   ├── TextError           text that cannot be spoken in the alphabet
-    │   └── ConfigError         a configuration value that makes no sense
+    │   ├── ConfigError         a configuration value that makes no sense
+    │   └── NotFoundError       something is named that does not exist
     ├── BundleError             a bundle that is corrupt or from another version
     ├── MissingDependencyError  an optional package or program is not installed
     └── TrainingError           training cannot go on (diverged, no data left ...)
@@ -43,6 +44,10 @@ class TextError(InputError):
 
 class ConfigError(InputError):
     """A configuration value that is unknown, of the wrong type or out of range."""
+
+
+class NotFoundError(InputError):
+    """Something that was asked for by name or id does not exist, or not any more."""
 
 
 class BundleError(DengarError):

@@ -16,7 +16,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from asr.errors import BundleError, DengarError, InputError, MissingDependencyError
+from asr.errors import BundleError, DengarError, InputError, MissingDependencyError, NotFoundError
 from services.recognizer.audio_in import AudioLimitError
 
 DOMAIN = "dengar.v1"
@@ -86,6 +86,7 @@ class StoppingError(RefusalError):
 # The first class that fits decides.
 _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (AudioLimitError, grpc.StatusCode.OUT_OF_RANGE),
+    (NotFoundError, grpc.StatusCode.NOT_FOUND),
     (InputError, grpc.StatusCode.INVALID_ARGUMENT),
     (IdleError, grpc.StatusCode.ABORTED),
     (SlowError, grpc.StatusCode.ABORTED),
