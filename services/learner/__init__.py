@@ -1,0 +1,1 @@
+"""Learning from what is kept: names that are noticed, decided on, learned, tested and served."""

@@ -1,0 +1,269 @@
+"""Names on their way from heard to learned: who changes their status, and what is written down about it.
+
+The functions work on a session of the store; whoever opened it commits. Every change of a status is an entry of the
+audit trail in the same transaction. Texts are spoken forms: a-z, apostrophe, space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from asr.corpus.text import normalise
+from asr.errors import ConfigError, MissingDependencyError, NotFoundError, TextError
+from services.store.models import AuditEntry, Mention, Name
+
+Status: TypeAlias = Literal["watched", "proposed", "approved", "learned", "rejected"]
+STATUSES: tuple[Status, ...] = ("watched", "proposed", "approved", "learned", "rejected")
+MAX_LETTERS = 100
+"""Of a name, as of any phrase that is hinted at (`asr.decode.hint_text`)."""
+MAX_SPELLINGS = 20
+MAX_REASON = 500
+DAY = datetime.timedelta(days=1)
+PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Changes when the names that are served change.
+
+    Attributes:
+        count: approved names.
+        changed_at: when the status of any name changed last; None without names.
+    """
+
+    count: int
+    changed_at: datetime.datetime | None
+
+
+def spoken(text: str) -> str:
+    """The spoken form of a name.
+
+    Raises:
+        TextError: it cannot be said in the recogniser's alphabet, or is too long.
+    """
+    try:
+        said = normalise(text) if len(text) <= 2 * MAX_LETTERS else ""
+    except MissingDependencyError as error:
+        raise TextError(f"{text!r}: write numbers and symbols in words; reading them needs dengar[train]") from error
+    if not 0 < len(said) <= MAX_LETTERS:
+        raise TextError(f"{text[:MAX_LETTERS]!r} is too long for a name: at most {MAX_LETTERS} letters when spoken")
+    return said
+
+
+def find_name(session: Session, key: str) -> Name:
+    """A name by its id or its text.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = session.get(Name, key)
+    if found is None and key:
+        wanted = {key}
+        with contextlib.suppress(TextError):
+            wanted.add(spoken(key))
+        query = select(Name).where(Name.text.in_(wanted)).order_by(Name.status == "rejected", Name.mentions.desc())
+        found = session.scalars(query).first()
+    if found is None:
+        raise NotFoundError(f"no name {key!r} is known, by id or text; dengar names list shows those that are")
+    return found
+
+
+def list_names(session: Session, statuses: Collection[str] = (), limit: int = 100) -> Sequence[Name]:
+    """Names, most mentions first, then the newest.
+
+    Args:
+        session: of the store.
+        statuses: only these; all if empty.
+        limit: at most so many.
+
+    Raises:
+        ConfigError: a status that does not exist.
+    """
+    for status in statuses:
+        _check_status(status)
+    query = select(Name).order_by(Name.mentions.desc(), Name.last_at.desc(), Name.id).limit(limit)
+    if statuses:
+        query = query.where(Name.status.in_(list(statuses)))
+    return session.scalars(query).all()
+
+
+def set_status(
+    session: Session,
+    name: Name,
+    status: Status,
+    *,
+    actor: str,
+    reason: str = "",
+    cause: str = "",
+    details: Mapping[str, Any] | None = None,
+    now: datetime.datetime | None = None,
+) -> Name:
+    """Changes the status of a name, and writes it down as ``name.STATUS``.
+
+    Args:
+        session: of the store.
+        name: whose.
+        status: from now on.
+        actor: ``server``, ``learner``, or who decided.
+        reason: in words.
+        cause: id or hash of what led to it.
+        details: figures for the audit trail; no words of queries.
+        now: when; by default now.
+
+    Raises:
+        ConfigError: a status that does not exist.
+    """
+    _check_status(status)
+    now = now or datetime.datetime.now(datetime.UTC)
+    before, name.status, name.reason, name.changed_at = name.status, status, reason[:MAX_REASON], now
+    session.add(name)
+    told = {"before": before, "mentions": name.mentions, "users": name.users, **(details or {})}
+    session.add(AuditEntry(at=now, actor=actor, action=f"name.{status}", subject=name.id, cause=cause, details=told))
+    return name
+
+
+def add_name(session: Session, text: str, spellings: Sequence[str] = (), *, actor: str) -> Name:
+    """Adds a name by hand, approved; one that is there already is approved with the spellings added.
+
+    Raises:
+        TextError: it, or a spelling, cannot be said.
+        ConfigError: too many spellings.
+    """
+    said = spoken(text)
+    others = _spellings(spellings, said)
+    now = datetime.datetime.now(datetime.UTC)
+    name = session.scalars(select(Name).where(Name.text == said).order_by(Name.status == "rejected")).first()
+    if name is None:
+        name = new_name(said, source=PERSON, now=now)
+    name.spellings = list(dict.fromkeys([*others, *name.spellings]))[:MAX_SPELLINGS]
+    if name.status == "learned":
+        return name
+    return set_status(session, name, "approved", actor=actor, reason=f"added by {actor}", now=now)
+
+
+def approve_name(session: Session, key: str, text: str = "", *, actor: str) -> Name:
+    """Approves a name, with another spelling if one is given.
+
+    A name that the live bundle has learned stays learned, unless it gets another spelling.
+
+    Raises:
+        NotFoundError: there is no such name.
+        TextError: the spelling cannot be said.
+        ConfigError: another name has that spelling.
+    """
+    name = find_name(session, key)
+    said = spoken(text) if text else name.text
+    if said != name.text:
+        other = session.scalars(select(Name).where(Name.text == said, Name.id != name.id)).first()
+        if other is not None:
+            raise ConfigError(f"{said!r} is another name already ({other.id}, {other.status}); approve that one")
+        name.spellings = list(dict.fromkeys([name.text, *(each for each in name.spellings if each != said)]))
+        name.text, name.bundle = said, ""
+    elif name.status == "learned":
+        return name
+    recount(session, name)
+    return set_status(session, name, "approved", actor=actor, reason=f"approved by {actor}")
+
+
+def reject_name(session: Session, key: str, reason: str = "", *, actor: str) -> Name:
+    """Rejects a name: it is not served and not noticed again.
+
+    Raises:
+        NotFoundError: there is no such name.
+    """
+    why = f"rejected by {actor}" + (f": {reason}" if reason else "")
+    return set_status(session, find_name(session, key), "rejected", actor=actor, reason=why)
+
+
+def new_name(text: str, *, source: str, now: datetime.datetime) -> Name:
+    """A name that nobody has heard yet, without a status: `set_status` adds it to the session and gives it one."""
+    return Name(
+        id=secrets.token_hex(8),
+        text=text,
+        status="",
+        spellings=[],
+        phones="",
+        source=source,
+        mentions=0,
+        users=0,
+        trend=0.0,
+        reason="",
+        bundle="",
+        first_at=now,
+        last_at=now,
+        changed_at=now,
+    )
+
+
+def recount(session: Session, name: Name, now: datetime.datetime | None = None) -> None:
+    """Counts the mentions of a name anew, as they stand in the store: forgotten users are not in it any more.
+
+    The trend is mentions in the last day over the daily mean of the week before; a week without any counts as one with
+    a single mention, so that a name's first day has a trend of seven times its mentions.
+    """
+    session.flush()
+    now = now or datetime.datetime.now(datetime.UTC)
+    own = Mention.name_id == name.id
+    query = select(
+        func.count(), func.count(func.distinct(Mention.user_hash)), func.min(Mention.at), func.max(Mention.at)
+    ).where(own)
+    name.mentions, name.users, first_at, last_at = session.execute(query).one()
+    if first_at is not None:
+        name.first_at, name.last_at = first_at, last_at
+
+    def between(start: datetime.datetime, end: datetime.datetime) -> int:
+        return session.scalar(select(func.count()).where(own, Mention.at > start, Mention.at <= end)) or 0
+
+    week = between(now - 8 * DAY, now - DAY)
+    name.trend = between(now - DAY, now) / (max(1, week) / 7)
+
+
+def audit_trail(session: Session, name: Name, limit: int = 1000) -> Sequence[AuditEntry]:
+    """What happened to a name, oldest first."""
+    query = select(AuditEntry).where(AuditEntry.subject == name.id).order_by(AuditEntry.id).limit(limit)
+    return session.scalars(query).all()
+
+
+def revision(session: Session) -> Revision:
+    """Whether the names that are served may have changed; two small queries on indices."""
+    return Revision(_approved_count(session), session.scalar(select(func.max(Name.changed_at))))
+
+
+def approved(session: Session, limit: int) -> tuple[list[tuple[str, tuple[str, ...]]], int]:
+    """The names to serve, most mentioned first, then those approved last, and how many are left out.
+
+    Returns:
+        Texts with their other spellings, and how many approved names are beyond `limit`.
+    """
+    ordered = (
+        select(Name.text, Name.spellings)
+        .where(Name.status == "approved")
+        .order_by(Name.mentions.desc(), Name.changed_at.desc(), Name.id)
+        .limit(limit)
+    )
+    found = [(text, tuple(spellings)) for text, spellings in session.execute(ordered)]
+    return found, max(0, _approved_count(session) - len(found))
+
+
+def _approved_count(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Name).where(Name.status == "approved")) or 0
+
+
+def _spellings(given: Iterable[str], text: str) -> list[str]:
+    others = list(dict.fromkeys(spoken(each) for each in given))
+    if len(others) > MAX_SPELLINGS:
+        raise ConfigError(f"{len(others)} other spellings were given; at most {MAX_SPELLINGS} are kept")
+    return [each for each in others if each != text]
+
+
+def _check_status(status: str) -> None:
+    if status not in STATUSES:
+        raise ConfigError(f"a name cannot be {status!r}; it is one of {', '.join(STATUSES)}")
