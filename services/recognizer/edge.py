@@ -18,6 +18,7 @@ from services.recognizer.access import Access, AccessConfig
 from services.recognizer.keys import KeyRing
 from services.recognizer.metrics import CallMetrics, Metrics, Sources, watch_loop
 from services.recognizer.tls import Certificates, TlsConfig, check_transport, tls_config
+from services.recognizer.unreadable import ReadableRequests
 from services.telemetry import TraceConfig, Tracing
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -121,7 +122,11 @@ class Edge:
             self._certificates = Certificates(config.tls, lambda: metrics.broken_file("tls")) if config.tls else None
             keys = KeyRing(config.keys, lambda: metrics.broken_file("keys")) if config.keys else None
             access = Access(config.access, keys, metrics.refused)
-            self.interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [CallMetrics(metrics), access]
+            self.interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [
+                CallMetrics(metrics),
+                access,
+                ReadableRequests(),
+            ]
             if config.traces is not None:
                 tracing = Tracing(config.traces)
                 started.callback(tracing.close)

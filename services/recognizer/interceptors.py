@@ -19,6 +19,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from asr.errors import InputError
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 LINGER_S, LINGER_MOST_S = 0.5, 2.0
@@ -88,8 +90,9 @@ async def linger(context: Context) -> None:
         async with asyncio.timeout(LINGER_MOST_S):
             while True:
                 async with asyncio.timeout(LINGER_S):
-                    if await context.read() is grpc.aio.EOF:  # type: ignore[attr-defined]
-                        return
+                    with contextlib.suppress(InputError):  # no message, but sent
+                        if await context.read() is grpc.aio.EOF:  # type: ignore[attr-defined]
+                            return
 
 
 def host_of(peer: str) -> str:

@@ -81,7 +81,8 @@ def endpoint_of(config: pb.StreamingRecognitionConfig, default: EndpointConfig) 
     asked = config.voice_activity_timeout
 
     def seconds(name: str) -> float | None:
-        return getattr(asked, name).ToTimedelta().total_seconds() if asked.HasField(name) else None
+        found = getattr(asked, name)
+        return found.seconds + found.nanos / 1e9 if asked.HasField(name) else None
 
     return default.with_request(seconds("speech_start_timeout"), seconds("speech_end_timeout"), seconds("max_length"))
 

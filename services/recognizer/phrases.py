@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import hashlib
+import logging
 import os
 import re
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,13 +20,15 @@ from google.protobuf import json_format
 from asr.errors import ConfigError, DengarError, InputError
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
-from services.recognizer.status import abort
+from services.faults import crash_point
+from services.recognizer.status import DamagedError, StorageError, abort
 
 MAX_SETS = 1_000
 """Of one owner."""
 MAX_SET_BYTES = 2 * 2**20
 MAX_IN_REQUEST = 5_000
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
+log = logging.getLogger("dengar.recognizer")
 PHRASES = pb.DESCRIPTOR.services_by_name["Phrases"].full_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -77,6 +81,8 @@ def wanted_of(config: pb.RecognitionConfig, stored: Callable[[str], pb.PhraseSet
 class PhraseStore:
     """Sets as files in a folder, one folder for each owner; a set is written whole or not at all.
 
+    All methods block, and raise `StorageError` where the disk is full or the folder cannot be used.
+
     Args:
         folder: made when first needed.
     """
@@ -90,33 +96,30 @@ class PhraseStore:
         text = json_format.MessageToJson(phrase_set, preserving_proto_field_name=True)
         if len(text) > MAX_SET_BYTES:
             raise ConfigError(f"phrase set {phrase_set.name!r} has {len(text)} bytes; at most {MAX_SET_BYTES}")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists() and len(list(path.parent.glob("*.json"))) >= MAX_SETS:
-            raise ConfigError(f"{MAX_SETS} phrase sets are stored; delete one first")
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False, encoding="utf-8") as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with _stored(path), _locked(path.parent):
+            if not path.exists() and len(list(path.parent.glob("*.json"))) >= MAX_SETS:
+                raise ConfigError(f"{MAX_SETS} phrase sets are stored; delete one first")
+            _write(path, text)
 
     def get(self, owner: str, name: str) -> pb.PhraseSet:
-        """A stored set; raises `UnknownPhraseSetError` or `DengarError` where its file is damaged."""
+        """A stored set; raises `UnknownPhraseSetError`, or `DamagedError` where its file is damaged."""
         path = self._path(owner, name)
+        with _stored(path):
+            try:
+                text = path.read_bytes()
+            except FileNotFoundError:
+                raise UnknownPhraseSetError(f"no phrase set called {name!r} is stored; put it first") from None
         try:
-            return json_format.Parse(path.read_text(encoding="utf-8"), pb.PhraseSet())
-        except FileNotFoundError:
-            raise UnknownPhraseSetError(f"no phrase set called {name!r} is stored; put it first") from None
+            return json_format.Parse(text, pb.PhraseSet())
         except (ValueError, json_format.ParseError) as error:
-            raise DengarError(f"phrase set {name!r} is damaged in the store; put it again") from error
+            raise DamagedError(f"phrase set {name!r} is damaged in the store; put it again") from error
 
     def names(self, owner: str) -> dict[str, int]:
         """The names of an owner's sets, sorted, with their numbers of phrases; damaged ones have none."""
         found = {}
-        for path in sorted(self._folder(owner).glob("*.json")):
+        with _stored(self._folder(owner)):
+            paths = sorted(self._folder(owner).glob("*.json"))
+        for path in paths:
             found[path.stem] = 0
             with contextlib.suppress(DengarError):
                 found[path.stem] = len(self.get(owner, path.stem).phrases)
@@ -124,10 +127,12 @@ class PhraseStore:
 
     def delete(self, owner: str, name: str) -> None:
         """Forgets a set; raises `UnknownPhraseSetError`."""
-        try:
-            self._path(owner, name).unlink()
-        except FileNotFoundError:
-            raise UnknownPhraseSetError(f"no phrase set called {name!r} is stored") from None
+        path = self._path(owner, name)
+        with _stored(path):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                raise UnknownPhraseSetError(f"no phrase set called {name!r} is stored") from None
 
     def _folder(self, owner: str) -> Path:
         return self.folder / hashlib.sha256(owner.encode()).hexdigest()[:16]
@@ -136,6 +141,43 @@ class PhraseStore:
         if not _NAME.fullmatch(name):
             raise ConfigError(f"phrase set name {name!r}: write 1 to 64 of a-z, 0-9, - and _")
         return self._folder(owner) / f"{name}.json"
+
+
+@contextlib.contextmanager
+def _stored(path: Path) -> Iterator[None]:
+    """Turns what the operating system says of a file into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        log.error("phrase sets in %s cannot be used: %s", path.parent, error.strerror)
+        raise StorageError(
+            f"phrase sets cannot be stored or read at present ({error.strerror}); try again later"
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; for one writer at a time."""
+    partial = path.with_name(f".{path.name}.partial")  # what a killed writer left of it is written over
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        crash_point("phrases.written")
+        partial.replace(path)
+        crash_point("phrases.replaced")
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer of an owner's sets at a time, of all processes."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class PhrasesService(speech_pb2_grpc.PhrasesServicer):
@@ -157,15 +199,16 @@ class PhrasesService(speech_pb2_grpc.PhrasesServicer):
         try:
             adaptation = pb.SpeechAdaptation(phrase_sets=[request.phrase_set])
             wanted = wanted_of(pb.RecognitionConfig(adaptation=adaptation), _none_stored)
-            self._store.put(self._owner(), request.phrase_set)
-            return pb.PutPhraseSetResponse(unused_phrases=unused_messages(self._unused(wanted)))
+            await asyncio.to_thread(self._store.put, self._owner(), request.phrase_set)
+            unused = await asyncio.to_thread(self._unused, wanted)
+            return pb.PutPhraseSetResponse(unused_phrases=unused_messages(unused))
         except Exception as error:
             await abort(context, error)
 
     async def GetPhraseSet(self, request: pb.GetPhraseSetRequest, context: Context) -> pb.PhraseSet:  # noqa: N802
         """Returns a set."""
         try:
-            return self._store.get(self._owner(), request.name)
+            return await asyncio.to_thread(self._store.get, self._owner(), request.name)
         except Exception as error:
             await abort(context, error)
 
@@ -176,10 +219,8 @@ class PhrasesService(speech_pb2_grpc.PhrasesServicer):
     ) -> pb.ListPhraseSetsResponse:
         """Lists the caller's sets."""
         try:
-            entries = [
-                pb.ListPhraseSetsResponse.Entry(name=name, phrases=count)
-                for name, count in self._store.names(self._owner()).items()
-            ]
+            names = await asyncio.to_thread(self._store.names, self._owner())
+            entries = [pb.ListPhraseSetsResponse.Entry(name=name, phrases=count) for name, count in names.items()]
             return pb.ListPhraseSetsResponse(phrase_sets=entries)
         except Exception as error:
             await abort(context, error)
@@ -189,7 +230,7 @@ class PhrasesService(speech_pb2_grpc.PhrasesServicer):
     ) -> pb.DeletePhraseSetResponse:
         """Forgets a set."""
         try:
-            self._store.delete(self._owner(), request.name)
+            await asyncio.to_thread(self._store.delete, self._owner(), request.name)
             return pb.DeletePhraseSetResponse()
         except Exception as error:
             await abort(context, error)

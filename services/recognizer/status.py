@@ -20,6 +20,9 @@ from asr.errors import BundleError, DengarError, InputError, MissingDependencyEr
 from services.recognizer.audio_in import AudioLimitError
 
 DOMAIN = "dengar.v1"
+MAX_SENTENCE = 1000
+"""Characters of a status; what quotes a long request is cut, because a status travels in headers, which are bounded."""
+
 log = logging.getLogger("dengar.recognizer")
 
 
@@ -41,6 +44,14 @@ class StalledError(DengarError):
 
 class CallTimeoutError(DengarError):
     """A call that lasted too long."""
+
+
+class StorageError(DengarError):
+    """The server cannot write or read what it keeps: a full disk, a folder that is gone."""
+
+
+class DamagedError(DengarError):
+    """What the server keeps is not what it wrote."""
 
 
 class RefusalError(DengarError):
@@ -91,6 +102,8 @@ _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (IdleError, grpc.StatusCode.ABORTED),
     (SlowError, grpc.StatusCode.ABORTED),
     (StalledError, grpc.StatusCode.UNAVAILABLE),
+    (StorageError, grpc.StatusCode.UNAVAILABLE),
+    (DamagedError, grpc.StatusCode.DATA_LOSS),
     (CallTimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
     (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
@@ -109,7 +122,8 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     """
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return code, str(error)
+            sentence = str(error)
+            return code, sentence if len(sentence) <= MAX_SENTENCE else f"{sentence[:MAX_SENTENCE]} ..."
     reference = uuid.uuid4().hex[:12]
     log.error("internal error %s", reference, exc_info=error, extra={"reference": reference})
     return grpc.StatusCode.INTERNAL, f"the server failed; its log has the cause under {reference}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from asr.errors import ConfigError, DengarError
+from asr.errors import ConfigError
 from services.dengar.v1 import speech_pb2 as pb
 from services.dengar.v1 import speech_pb2_grpc
 from services.recognizer.phrases import MAX_IN_REQUEST, PhraseStore, UnknownPhraseSetError, wanted_of
+from services.recognizer.status import DamagedError
 from tests.services.conftest import ToneHints, ToneRecognizer, ToneStream, linear16, serving, tones
+from tests.services.crashing import crash
 
+CRASH_POINTS = ("phrases.written", "phrases.replaced")
 AUDIO = pb.RecognitionAudio(content=linear16(tones("one two")))
 
 
@@ -112,15 +115,33 @@ def test_a_damaged_set_is_one_sentence_and_a_full_store_says_so(tmp_path, monkey
     store = PhraseStore(tmp_path)
     store.put("ann", contacts())
     (path,) = tmp_path.glob("*/contacts.json")
-    path.write_text("{")
-    with pytest.raises(DengarError, match="damaged"):
-        store.get("ann", "contacts")
+    for damaged in (b"{", b"\xff\xfe{}", b'{"phrases": 7}', b'{"unheard_of": 1}'):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedError, match="damaged"):
+            store.get("ann", "contacts")
     assert store.names("ann") == {"contacts": 0}
     monkeypatch.setattr("services.recognizer.phrases.MAX_SETS", 1)
     with pytest.raises(ConfigError, match="delete one first"):
         store.put("ann", contacts("another"))
     store.put("ann", contacts())
     assert store.get("ann", "contacts") == contacts()
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_server_that_is_killed_while_it_stores_a_set_leaves_the_old_or_the_new_one(point: str, tmp_path) -> None:
+    store = PhraseStore(tmp_path)
+    store.put("ann", contacts())
+    put = (
+        "import sys, pathlib; from services.recognizer.phrases import PhraseStore, pb;"
+        "PhraseStore(pathlib.Path(sys.argv[1])).put('ann', pb.PhraseSet(name='contacts', boost=7))"
+    )
+    crash(point, put, str(tmp_path))
+    old, new = contacts(), pb.PhraseSet(name="contacts", boost=7)
+    assert store.get("ann", "contacts") == (old if point == "phrases.written" else new)
+    assert store.names("ann").keys() == {"contacts"}
+    store.put("ann", new)
+    assert store.get("ann", "contacts") == new
+    assert [path.name for path in tmp_path.glob("*/.*")] == [".lock"], "what the killed one had begun is cleared away"
 
 
 def test_no_hints_are_no_hints() -> None:
