@@ -1,7 +1,8 @@
 """The registry as a folder: bundles by their hash, and aliases, which are files that hold one.
 
 ``live`` is what servers serve, ``previous`` what was live before; both are set together, and each change is a line in
-``history.jsonl``. A server that watches the folder follows ``live``.
+``history.jsonl``. ``rollout.json`` names a candidate and the shares of streams that it gets. A server that watches the
+folder follows both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from asr.errors import BundleError
 
 LIVE, PREVIOUS = "live", "previous"
 HISTORY = "history.jsonl"
+ROLLOUT = "rollout.json"
 _LOCK = ".lock"
 
 
@@ -58,6 +60,21 @@ class Change:
     hash: str
     before: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A candidate on trial.
+
+    Attributes:
+        hash: of the bundle.
+        canary_share: of the streams it answers.
+        shadow_share: of the streams it hears after they were answered.
+    """
+
+    hash: str
+    canary_share: float = 0.0
+    shadow_share: float = 0.0
 
 
 class Registry:
@@ -125,6 +142,32 @@ class Registry:
             raise BundleError(f"{self.folder}: nothing was live before; there is nothing to go back to")
         return self.promote(previous, reason)
 
+    def rollout(self) -> Rollout | None:
+        """The candidate on trial, or None; raises `BundleError` if the file is damaged."""
+        try:
+            return Rollout(**json.loads((self.folder / ROLLOUT).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise BundleError(f"{self.folder / ROLLOUT}: is damaged ({error}); delete it to end the trial") from error
+
+    def set_rollout(self, rollout: Rollout | None) -> None:
+        """Puts a bundle on trial, after checking that it is whole, or ends the trial.
+
+        Raises:
+            BundleError: there is no such bundle, it is corrupt, or a share is not within 0 and 1; nothing is changed.
+        """
+        if rollout is None:
+            with self._locked():
+                (self.folder / ROLLOUT).unlink(missing_ok=True)
+            return
+        for share in (rollout.canary_share, rollout.shadow_share):
+            if not 0.0 <= share <= 1.0:
+                raise BundleError(f"a share of {share:g} of the streams; accepted: 0 to 1")
+        found = replace(rollout, hash=load_bundle(self.path(rollout.hash)).path.name)
+        with self._locked():
+            self._write(ROLLOUT, json.dumps(asdict(found)))
+
     def history(self) -> list[Change]:
         """All changes, oldest first; a line that a crash cut off is left out."""
         changes = []
@@ -139,13 +182,17 @@ class Registry:
         path = self.folder / alias
         if path.is_file() and path.read_text(encoding="utf-8").strip() == digest:
             return False
-        partial = self.folder / f".{alias}.partial"
+        self._write(alias, digest)
+        return True
+
+    def _write(self, name: str, text: str) -> None:
+        """Writes a file whole or not at all."""
+        partial = self.folder / f".{name}.partial"
         with partial.open("w", encoding="utf-8") as file:
-            file.write(digest + "\n")
+            file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-        return True
+        partial.replace(self.folder / name)
 
     def _note(self, change: Change) -> Change:
         with (self.folder / HISTORY).open("a", encoding="utf-8") as file:

@@ -61,10 +61,14 @@ def show(*, registry: RegistryFolder = "", address: Address = "", json_: AsJson 
     from services.registry import Registry
 
     found = Registry(registry)
-    aliases, history = found.aliases(), found.history()
+    aliases, history, trial = found.aliases(), found.history(), found.rollout()
     if json_:
-        output.emit_json({"aliases": aliases, "history": [asdict(change) for change in history]})
+        rows = [asdict(change) for change in history]
+        output.emit_json({"aliases": aliases, "candidate": asdict(trial) if trial else None, "history": rows})
         return
+    if trial:
+        shares = f"canary {trial.canary_share:.0%}, shadow {trial.shadow_share:.0%}"
+        output.console.print(f"{'candidate':12} {trial.hash}  {shares}", highlight=False)
     for name, digest in sorted(aliases.items()):
         output.console.print(f"{name:12} {digest}", highlight=False)
     for change in history:
@@ -119,20 +123,44 @@ def rollback(*, registry: RegistryFolder = "", address: Address = "", json_: AsJ
 def candidate(
     bundle: Annotated[str, typer.Argument(help="Folder, hash or alias, as the server's machine knows it.")] = "",
     *,
-    address: Annotated[str, typer.Option(help="The server, as host:port.")],
+    registry: RegistryFolder = "",
+    address: Address = "",
     canary: Annotated[float, typer.Option(min=0, max=1, help="Share of new streams that it answers.")] = 0.0,
     shadow: Annotated[float, typer.Option(min=0, max=1, help="Share of streams that it hears once answered.")] = 0.0,
     json_: AsJson = False,
 ) -> None:
-    """Try a bundle on a share of a running server's streams; two shares of 0 let go of it.
+    """Try a bundle on a share of the streams, of all servers that follow a registry or of one; shares of 0 end that.
 
-    Example: dengar models candidate 9dea4c801ce1 --address localhost:50051 --canary 0.05 --shadow 0.2
+    Example: dengar models candidate 9dea4c801ce1 --registry work/bundles --canary 0.05 --shadow 0.2
     """
+    if not address:
+        _show_rollout(registry, bundle, canary, shadow, json_)
+        return
 
     def call(stub: Any, pb: Any) -> Any:
         return stub.SetCandidate(pb.SetCandidateRequest(bundle=bundle, canary_share=canary, shadow_share=shadow))
 
     _show_status(_call(address, call), json_)
+
+
+def _show_rollout(registry: str, bundle: str, canary: float, shadow: float, json_: bool) -> None:
+    from dataclasses import asdict
+
+    from asr.errors import ConfigError
+    from services.registry import Registry, Rollout
+
+    found = Registry(registry)
+    if (canary or shadow) and not bundle:
+        raise ConfigError("name the bundle that is to be tried; only a running server (--address) has one already")
+    found.set_rollout(Rollout(bundle, canary, shadow) if canary or shadow else None)
+    trial = found.rollout()
+    if json_:
+        output.emit_json({"candidate": asdict(trial) if trial else None})
+    elif trial:
+        shares = f"canary {trial.canary_share:.0%}, shadow {trial.shadow_share:.0%}"
+        output.console.print(f"candidate is {trial.hash}: {shares}", highlight=False)
+    else:
+        output.console.print("no bundle is on trial", highlight=False)
 
 
 def _call(address: str, call: Callable[[Any, Any], Any]) -> admin_pb2.ServerStatus:

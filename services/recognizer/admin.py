@@ -14,7 +14,7 @@ from services.dengar.v1 import admin_pb2 as pb
 from services.dengar.v1 import admin_pb2_grpc
 from services.recognizer.bundles import Bundles, Served
 from services.recognizer.status import abort
-from services.registry import Registry
+from services.registry import Registry, Rollout
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 ADMIN = pb.DESCRIPTOR.services_by_name["Admin"].full_name
@@ -116,25 +116,45 @@ def status(bundles: Bundles) -> pb.ServerStatus:
 
 
 async def follow(registry: Registry, swapper: Swapper, interval_s: float) -> None:
-    """Serves what the registry's alias is changed to, for ever; what is refused is refused once, and logged.
+    """Serves what the registry says, for ever; what is refused is refused once, and logged.
 
     Only a change counts, so that what an operator tells this server by hand lasts until the next one. A registry that
     cannot be read is asked again.
     """
-    seen, complained = swapper.bundles.live.hash[:12], False
+    live, trial, complained = swapper.bundles.live.hash[:12], None, False
     while True:
         try:
-            wanted = await asyncio.to_thread(registry.live)
-            if wanted != seen:
-                seen = wanted
+            wanted, rollout = await asyncio.to_thread(lambda: (registry.live(), registry.rollout()))
+            if wanted != live:
+                live = wanted
                 if not swapper.bundles.live.hash.startswith(wanted):
-                    await swapper.promote(str(registry.path(wanted)))
+                    await swapper.promote(_candidate_or(registry, swapper, wanted))
+            if rollout != trial:
+                trial = rollout
+                await _try_out(registry, swapper, rollout)
             complained = False
         except (DengarError, OSError) as error:
             if not complained:
-                log.error("the registry's live bundle is not served: %s", error)
+                log.error("the registry is not followed: %s", error)
             complained = True
         await asyncio.sleep(interval_s)
+
+
+def _candidate_or(registry: Registry, swapper: Swapper, wanted: str) -> str:
+    """What to promote: nothing by name if it is the candidate, which is open already."""
+    candidate = swapper.bundles.candidate
+    return "" if candidate is not None and candidate.hash.startswith(wanted) else str(registry.path(wanted))
+
+
+async def _try_out(registry: Registry, swapper: Swapper, rollout: Rollout | None) -> None:
+    """Makes a bundle the candidate with its shares, or ends its trial."""
+    if rollout is None or swapper.bundles.live.hash.startswith(rollout.hash):
+        await swapper.set_candidate("", 0.0, 0.0)
+    else:
+        candidate = swapper.bundles.candidate
+        known = candidate is not None and candidate.hash.startswith(rollout.hash)
+        name = "" if known else str(registry.path(rollout.hash))
+        await swapper.set_candidate(name, rollout.canary_share, rollout.shadow_share)
 
 
 def _served(bundle: Served) -> pb.ServedBundle:

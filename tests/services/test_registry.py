@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import BundleError
-from services.registry import HISTORY, LIVE, PREVIOUS, Registry
+from services.registry import HISTORY, LIVE, PREVIOUS, ROLLOUT, Registry, Rollout
 
 
 @pytest.fixture
@@ -68,3 +68,20 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     assert empty.aliases() == {}
     with pytest.raises(BundleError, match="promote a bundle"):
         empty.live()
+
+
+def test_a_trial_names_a_whole_bundle_and_its_shares(registry: Registry, tiny_bundle: Path) -> None:
+    assert registry.rollout() is None
+    registry.set_rollout(Rollout(tiny_bundle.name[:6], 0.1, 0.5))
+    assert registry.rollout() == Rollout(tiny_bundle.name, 0.1, 0.5)
+    assert ROLLOUT not in registry.aliases()
+    with pytest.raises(BundleError, match="is not what was built"):
+        registry.set_rollout(Rollout("0123456789ab", 0.1))
+    with pytest.raises(BundleError, match="accepted: 0 to 1"):
+        registry.set_rollout(Rollout(tiny_bundle.name, 2.0))
+    assert registry.rollout() == Rollout(tiny_bundle.name, 0.1, 0.5)
+    (registry.folder / ROLLOUT).write_text("{")
+    with pytest.raises(BundleError, match="delete it to end the trial"):
+        registry.rollout()
+    registry.set_rollout(None)
+    assert registry.rollout() is None

@@ -52,6 +52,34 @@ def test_what_is_wrong_is_one_sentence(registry, capsys) -> None:
     assert "no server answers" in capsys.readouterr().err
 
 
+def test_a_server_follows_a_trial_and_its_end(registry, tiny_bundle, other_bundle, capsys) -> None:
+    with served("--registry", str(registry)) as server:
+
+        def shown() -> dict:
+            return told(capsys, "show", "--address", server.address)
+
+        def wait_for(holds) -> dict:
+            deadline = time.monotonic() + 20
+            while not holds(status := shown()):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            return status
+
+        where = ("--registry", str(registry))
+        assert (
+            told(capsys, "candidate", other_bundle.name, "--canary", "0.5", *where)["candidate"]["canary_share"] == 0.5
+        )
+        status = wait_for(lambda status: "candidate" in status)
+        assert status["candidate"]["hash"].startswith(other_bundle.name)
+        assert status["canary_share"] == 0.5
+        assert told(capsys, "show", *where)["candidate"]["hash"] == other_bundle.name
+        told(capsys, "promote", other_bundle.name, *where)
+        assert told(capsys, "candidate", *where)["candidate"] is None
+        status = wait_for(lambda status: status["live"]["hash"].startswith(other_bundle.name))
+        assert "candidate" not in status
+        assert status["previous_hash"].startswith(tiny_bundle.name)
+
+
 def test_a_server_follows_the_registry_and_obeys_its_operator(registry, tiny_bundle, other_bundle, capsys) -> None:
     with served("--registry", str(registry)) as server:
         assert server.bundle.startswith(tiny_bundle.name)
