@@ -41,11 +41,13 @@ class Running:
         address: host and port.
         pid: of its process.
         bundle: hash of what it serves.
+        metrics_url: where Prometheus would ask; None if it does not say.
     """
 
     address: str
     pid: int
     bundle: str
+    metrics_url: str | None = None
 
     def usage(self) -> Usage:
         """What it has used so far; raises `DengarError` if it is gone."""
@@ -56,6 +58,14 @@ class Running:
             raise DengarError(f"the server at {self.address} (process {self.pid}) is gone") from error
         return Usage((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, pages * _PAGE_BYTES)
 
+    def stages(self) -> dict[str, float]:
+        """Processor seconds so far by stage, as the server measures them itself; empty if it does not say."""
+        if self.metrics_url is None:
+            return {}
+        found = scrape(self.metrics_url)
+        named = (re.fullmatch(r'dengar_processor_seconds_total\{stage="(\w+)"\}', name) for name in found)
+        return {match[1]: found[match[0]] for match in named if match}
+
 
 @contextlib.contextmanager
 def served(*arguments: str) -> Iterator[Running]:
@@ -64,7 +74,8 @@ def served(*arguments: str) -> Iterator[Running]:
     Raises:
         DengarError: it did not start, or did not stop cleanly; its own words are in the message.
     """
-    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", "0", "--json", *arguments]
+    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", "0", "--json"]
+    command += ["--metrics-port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -74,7 +85,8 @@ def served(*arguments: str) -> Iterator[Running]:
                 reason = errors.strip().removeprefix("error: ")[-400:] or "it said nothing"
                 raise DengarError(f"the server did not start: {reason}")
             ready = json.loads(line)
-            yield Running(f"{ready['host']}:{ready['port']}", process.pid, ready["bundle"])
+            url = f"http://127.0.0.1:{ready['metrics_port']}/metrics"
+            yield Running(f"{ready['host']}:{ready['port']}", process.pid, ready["bundle"], url)
         finally:
             process.terminate()
             try:

@@ -29,7 +29,7 @@ class Sources:
     Attributes:
         queued: streams that wait for a worker.
         stalls: workers that were given up.
-        processor_s: processor seconds so far, by stage.
+        processor_s: processor seconds so far, by stage: those of `STAGES`, and `transport`, the rest of the event loop.
         batches: how often a step of the model served so many streams.
         bundles: hash of the bundle in each role, as `live` and `candidate`.
         shadow: streams that the candidate decoded silently, words of the live answers to them, edits between the two.

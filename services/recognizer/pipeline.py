@@ -57,7 +57,7 @@ class Flow:
         self.counted_s = 0.0  # of audio, by whoever counts
         self.decided_at: float | None = None  # by `time.monotonic`: half-close, or the end of the utterance
         # The rest belongs to the pipeline, under its lock.
-        self.packets: deque[bytes] = deque()
+        self.packets: deque[tuple[bytes, float]] = deque()  # with the time of their coming
         self.waiting_bytes = 0
         self.wanted_bytes = 0
         self.ended = self.closed = self.queued = False
@@ -131,9 +131,10 @@ class Pipeline:
 
     def push(self, flow: Flow, packet: bytes, *, end: bool) -> bool:
         """Appends a packet; says whether there is room for more."""
+        now = time.monotonic()
         with self._changed:
             for start in range(0, len(packet), TURN_BYTES):
-                flow.packets.append(packet[start : start + TURN_BYTES])
+                flow.packets.append((packet[start : start + TURN_BYTES], now))
             flow.waiting_bytes += len(packet)
             flow.ended = flow.ended or end
             if flow.ended or flow.waiting_bytes >= flow.wanted_bytes:
@@ -309,13 +310,14 @@ class _Worker:
 
 def _job(flow: Flow) -> Job:
     packets: list[bytes] = []
-    size = 0
+    size, arrived_at = 0, None
     if not flow.session.more:  # else the last turn left enough
-        while flow.packets and size + len(flow.packets[0]) <= TURN_BYTES:
-            size += len(flow.packets[0])
-            packets.append(flow.packets.popleft())
+        while flow.packets and size + len(flow.packets[0][0]) <= TURN_BYTES:
+            packet, arrived_at = flow.packets.popleft()
+            size += len(packet)
+            packets.append(packet)
     flow.waiting_bytes -= size
-    return Job(flow.session, packets, flow.ended and not flow.packets, flow.closed)
+    return Job(flow.session, packets, flow.ended and not flow.packets, flow.closed, arrived_at)
 
 
 def _deliver(flows: Sequence[Flow], said: Sequence[Sequence[Outcome]]) -> None:

@@ -93,10 +93,14 @@ class Interim:
     Attributes:
         partial: reading and stability.
         at_s: how much audio it rests on.
+        arrived_at: when the last of that audio came, by `time.monotonic`; None if that is not known.
+        first_word_at: when the end of the stream's first word was spoken, likewise; None without words.
     """
 
     partial: Partial
     at_s: float
+    arrived_at: float | None = None
+    first_word_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +139,13 @@ class Final:
         hypotheses: best first.
         at_s: how much audio was heard.
         unused: phrases of the request that could not be used, and why.
+        first_word_at: as in `Interim`.
     """
 
     hypotheses: Sequence[Hypothesis]
     at_s: float
     unused: Sequence[tuple[str, str]] = ()
+    first_word_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,9 @@ class Session:
         self._last_interim = ("", -float("inf"))
         self._unused: Sequence[tuple[str, str]] = ()
         self._recorded: list[npt.NDArray[np.int16]] = []
+        self._arrivals = [(0, time.monotonic())]  # samples received and when, as long as there was no word
+        self._arrived_at: float | None = None
+        self._first_word_at: float | None = None
 
     @property
     def recording(self) -> Samples:
@@ -255,12 +264,13 @@ class Session:
         """Whether interim results were asked for."""
         return self.config.interim_interval_s is not None
 
-    def receive(self, packets: Sequence[bytes], *, end: bool) -> None:
+    def receive(self, packets: Sequence[bytes], *, end: bool, arrived_at: float | None = None) -> None:
         """Decodes what came in.
 
         Args:
             packets: encoded bytes.
             end: nothing comes after them.
+            arrived_at: when the last of them came, by `time.monotonic`.
 
         Raises:
             AudioError: the audio cannot be decoded or is out of bounds.
@@ -270,6 +280,10 @@ class Session:
         if end and not self._received_all:
             self._received_all = True
             self._keep(self._decoder.finish())
+        if arrived_at is not None:
+            self._arrived_at = arrived_at
+            if self._first_word_at is None:
+                self._arrivals.append((self._received, arrived_at))
 
     def block(self) -> tuple[Samples, bool]:
         """The next samples to recognise, at most `BLOCK_S`, and whether they are the last.
@@ -309,7 +323,8 @@ class Session:
                 said.append(SpeechEvent(event.kind == "speech begin", event.time_s))
         if end:
             self._over = True
-            return [*said, Final(self.stream.finish(), self.duration_s, self._unused)]
+            hypotheses = self.stream.finish()
+            return [*said, Final(hypotheses, self.duration_s, self._unused, self._first_word(hypotheses[0]))]
         return [*said, *self._interim()]
 
     def close(self) -> None:
@@ -333,4 +348,22 @@ class Session:
         if partial.hypothesis.text == text:
             return []
         self._last_interim = (partial.hypothesis.text, now)
-        return [Interim(partial, self.duration_s)]
+        return [Interim(partial, self.duration_s, self._arrived_at, self._first_word(partial.hypothesis))]
+
+    def _first_word(self, hypothesis: Hypothesis) -> float | None:
+        """When the end of the first word was spoken, as far as its packet tells.
+
+        Live speech comes when the last sample of a packet is spoken; what is faster than that was there no earlier
+        than the packet before.
+        """
+        if self._first_word_at is None and self._arrivals and hypothesis.words:
+            end = round(hypothesis.words[0].end_s * SAMPLE_RATE_HZ)
+            earliest = -float("inf")
+            for received, arrived_at in self._arrivals:
+                spoken_at = arrived_at - (received - end) / SAMPLE_RATE_HZ
+                if received >= end:
+                    break
+                earliest = arrived_at
+            self._first_word_at = min(arrived_at, max(earliest, spoken_at))
+            self._arrivals = []
+        return self._first_word_at

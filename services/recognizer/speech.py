@@ -27,6 +27,7 @@ from services.recognizer.metrics import LIVE, Metrics
 from services.recognizer.phrases import MAX_IN_REQUEST, wanted_of
 from services.recognizer.pipeline import Flow, Pipeline
 from services.recognizer.quotas import Account, current_account
+from services.recognizer.sending import LoopMeter, Metered, SentMetrics
 from services.recognizer.session import (
     EndOfUtterance,
     Failure,
@@ -49,6 +50,7 @@ from services.recognizer.status import (
     StoppingError,
     abort,
 )
+from services.recognizer.turn import Meter
 from services.telemetry import event
 
 SPEECH = pb.DESCRIPTOR.services_by_name["Speech"].full_name
@@ -87,6 +89,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         self._metrics = metrics or Metrics()
         self._shadow = ShadowListener()
         self._pipeline = Pipeline(config.threads, config.max_batch, config.batch_wait_ms / 1000, self._metrics)
+        self._loop_meter = LoopMeter()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._calls = 0
         self._stopping = False
@@ -103,6 +106,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         limit_s, turns = self._config.stall_s, -1
         while True:
             await asyncio.sleep(min(1.0, limit_s / 4))
+            self._loop_meter.look()
             stuck = self._pipeline.give_up_stalled(
                 limit_s, lambda: StalledError("the recogniser did not come back in time; send the audio again")
             )
@@ -117,7 +121,8 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
 
     def sources(self) -> dict[str, Callable[[], Any]]:
         """What is counted here anyway, for `Edge.watch`."""
-        meters, bundles = self._pipeline.meters, self._bundles
+        workers, bundles = self._pipeline.meters, self._bundles
+        meters: list[Meter | LoopMeter] = [*workers, self._loop_meter]
 
         def roles() -> dict[str, str]:
             candidate = bundles.candidate
@@ -125,9 +130,9 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
 
         return {
             "queued": lambda: self._pipeline.waiting,
-            "stalls": lambda: sum(meter.stalls for meter in meters),
+            "stalls": lambda: sum(meter.stalls for meter in workers),
             "processor_s": lambda: dict(sum((Counter(meter.by_stage()) for meter in meters), Counter())),
-            "batches": lambda: dict(sum((Counter(dict(meter.recognition.batches)) for meter in meters), Counter())),
+            "batches": lambda: dict(sum((Counter(dict(meter.recognition.batches)) for meter in workers), Counter())),
             "bundles": roles,
             "shadow": lambda: (bundles.shadow.utterances, bundles.shadow.words, bundles.shadow.word_differences),
         }
@@ -198,8 +203,10 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     async def _answer(self, flow: Flow, settings: messages.Settings, context: Context) -> bool:
         """Sends outcomes until the last; whether the utterance ended by itself."""
         ended: Reason | None = None
+        told, meter = SentMetrics(self._metrics), self._loop_meter
         while True:
             outcome = await flow.next()
+            sending, began = time.monotonic(), meter.look()
             match outcome:
                 case Interim(partial, at_s):
                     response = pb.StreamingRecognizeResponse(results=[messages.interim_result(partial, at_s)])
@@ -221,9 +228,9 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                     )
                 case Failure(error):
                     raise error
-            sending = time.monotonic()
-            await context.write(response)
-            self._metrics.stage("send", time.monotonic() - sending)
+            meter.send_s += meter.look() - began
+            await Metered(meter, context.write(response))
+            told.sent(outcome, time.monotonic() - sending)
             if isinstance(outcome, Final):
                 self._answered(flow, outcome, ended)
                 self._shadowed(flow, outcome)

@@ -55,6 +55,7 @@ class Job:
         packets: that came in.
         end: nothing comes after them.
         closed: nobody waits for outcomes any more.
+        arrived_at: when the last of the packets came, by `time.monotonic`; None without packets.
         wanted_bytes: filled in by the turn: how many bytes must come before anything new can be said.
     """
 
@@ -62,6 +63,7 @@ class Job:
     packets: list[bytes]
     end: bool
     closed: bool
+    arrived_at: float | None = None
     wanted_bytes: int = 0
 
 
@@ -82,7 +84,7 @@ def take_turn(jobs: Sequence[Job], meter: Meter, *, spare: bool) -> list[Sequenc
             if job.closed:
                 session.close()
             elif not session.over:
-                session.receive(job.packets, end=job.end)
+                session.receive(job.packets, end=job.end, arrived_at=job.arrived_at)
                 samples, end = session.block()
                 if len(samples) or end:
                     heard.append((place, session, samples, end))
