@@ -20,8 +20,14 @@ from asr.errors import ConfigError
 T = TypeVar("T")
 
 
-def load_config(kind: type[T], path: str | Path, overrides: tuple[str, ...] = ()) -> T:
+def load_config(kind: type[T], path: str | Path, overrides: tuple[str, ...] = (), *, keep_unset: bool = False) -> T:
     """Reads a YAML file into the dataclass ``kind``.
+
+    Args:
+        kind: of the configuration.
+        path: of the file.
+        overrides: as ``key.inner=value``.
+        keep_unset: leave a ``$NAME`` that is not set as it stands, where a path that leads nowhere is no error.
 
     Raises:
         ConfigError: unreadable, an unknown key, a value of the wrong type or out of range.
@@ -33,17 +39,17 @@ def load_config(kind: type[T], path: str | Path, overrides: tuple[str, ...] = ()
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
-    return make_config(kind, raw or {}, str(path), overrides)
+    return make_config(kind, raw or {}, str(path), overrides, keep_unset=keep_unset)
 
 
-def make_config(kind: type[T], raw: Any, name: str, overrides: tuple[str, ...] = ()) -> T:
+def make_config(kind: type[T], raw: Any, name: str, overrides: tuple[str, ...] = (), *, keep_unset: bool = False) -> T:
     """Checks a nested dict against the dataclass ``kind``; ``name`` is what errors call it."""
     if not isinstance(raw, dict):
         raise ConfigError(f"{name}: must be a mapping of keys to values, found {type(raw).__name__}")
     for override in overrides:
         _override(raw, override)
     try:
-        return TypeAdapter(kind).validate_python(_expanded(raw, name))
+        return TypeAdapter(kind).validate_python(_expanded(raw, name, keep_unset=keep_unset))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -73,15 +79,15 @@ def _override(raw: dict[str, Any], override: str) -> None:
     raw[last] = yaml.safe_load(value)
 
 
-def _expanded(value: Any, name: str) -> Any:
+def _expanded(value: Any, name: str, *, keep_unset: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _expanded(inner, name) for key, inner in value.items()}
+        return {key: _expanded(inner, name, keep_unset=keep_unset) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_expanded(inner, name) for inner in value]
+        return [_expanded(inner, name, keep_unset=keep_unset) for inner in value]
     if isinstance(value, str):
         expanded = os.path.expandvars(value)
         missing = re.search(r"\$\{?(\w+)", expanded)
-        if missing:
+        if missing and not keep_unset:
             raise ConfigError(f"{name}: {value!r} needs the environment variable {missing[1]}, which is not set")
         return expanded
     return value

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from asr.config import config_to_yaml, load_config, make_config
@@ -34,3 +36,19 @@ def test_unreadable_files_are_named(tmp_path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match="not YAML"):
         load_config(ModelConfig, tmp_path / "bad.yaml")
+
+
+def test_a_variable_that_is_not_set_may_be_left_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.delenv("DENGAR_NOWHERE", raising=False)
+    monkeypatch.setenv("DENGAR_SOMEWHERE", "here")
+
+    @dataclasses.dataclass(frozen=True)
+    class Paths:
+        a: str
+        b: str
+
+    path = tmp_path / "paths.yaml"
+    path.write_text("{a: $DENGAR_NOWHERE/x, b: $DENGAR_SOMEWHERE/y}")
+    with pytest.raises(ConfigError, match="DENGAR_NOWHERE, which is not set"):
+        load_config(Paths, path)
+    assert load_config(Paths, path, keep_unset=True) == Paths("$DENGAR_NOWHERE/x", "here/y")
