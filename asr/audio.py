@@ -132,9 +132,9 @@ def _decode_ffmpeg(data: bytes, name: str, max_duration_s: float) -> tuple[npt.N
     format_name = "g722" if name.endswith((".g722", ".G722")) else None
     try:
         with av.open(io.BytesIO(data), "r", format=format_name) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{name}: holds no audio stream; {_ACCEPTED}")
-            stream = container.streams.audio[0]
+            stream = container.streams.audio[0] if container.streams.audio else None
+            if stream is None or stream.codec_context is None:  # a codec that FFmpeg does not know
+                raise AudioError(f"{name}: holds no audio stream that can be decoded; {_ACCEPTED}")
             rate_hz = int(stream.rate)
             _refuse_header(stream.channels, rate_hz, 0.0, name, max_duration_s)
             resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)

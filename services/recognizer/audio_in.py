@@ -15,7 +15,7 @@ import soxr
 
 from asr.audio import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE_HZ, Samples
 from asr.errors import AudioError, ConfigError
-from services.recognizer.pcm import PcmReader, WavHeader, parse_wav_header
+from services.recognizer.pcm import PcmReader, WavHeader, WavHeaderReader
 
 ENCODINGS = ("ENCODING_UNSPECIFIED", "LINEAR16", "FLAC", "MULAW", "OGG_OPUS", "MP3", "WEBM_OPUS")
 _RAW = ("LINEAR16", "MULAW")
@@ -32,7 +32,7 @@ class AudioLimitError(AudioError):
 
 
 class Normaliser:
-    """Mixes to mono, resamples to 16 kHz with memory, and bounds how much may come.
+    """Mixes to mono in [-1, 1], resamples to 16 kHz with memory, and bounds how much may come.
 
     Args:
         rate_hz: 8000 to 48000.
@@ -67,7 +67,8 @@ class Normaliser:
             raise AudioLimitError(
                 f"the audio is longer than the limit of {self._max_duration_s:g} s; send it in several calls"
             )
-        mono = frames[:, 0] if self.channels == 1 else frames.mean(axis=1, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused
+            mono = frames[:, 0] if self.channels == 1 else frames.mean(axis=1, dtype=np.float32)
         if not np.isfinite(mono).all():
             raise AudioError("the audio holds NaN or infinite samples; write it again with finite values in [-1, 1]")
         return self._resample(np.clip(mono, -1.0, 1.0), last=False)
@@ -79,7 +80,8 @@ class Normaliser:
     def _resample(self, mono: Samples, *, last: bool) -> Samples:
         if self._resampler is None:
             return mono
-        return np.asarray(self._resampler.resample_chunk(np.ascontiguousarray(mono), last=last), np.float32)
+        samples = self._resampler.resample_chunk(np.ascontiguousarray(mono), last=last)
+        return np.clip(np.asarray(samples, np.float32), -1.0, 1.0)  # the filter rings at steep edges
 
 
 class Decoder(Protocol):
@@ -120,19 +122,18 @@ class _WavDecoder:
         self._max_duration_s = max_duration_s
         self._header: WavHeader | None = None
         self.raw: _RawDecoder | None = None
-        self._buffer = b""
+        self._reader = WavHeaderReader()
         self._received = 0
 
     def feed(self, data: bytes) -> Samples:
         if self.raw is None or self._header is None:
-            self._buffer += data
-            header = parse_wav_header(self._buffer)
+            header = self._reader.feed(data)
             if header is None:
                 return NO_SAMPLES
             check_rate("WAV", header.rate_hz, self._stated_rate_hz)
             self._header = header
             self.raw = _RawDecoder(header.sample_format, header.rate_hz, header.channels, self._max_duration_s)
-            data, self._buffer = self._buffer[header.size :], b""
+            data = self._reader.rest
         if self._header.data_bytes is not None:
             data = data[: max(0, self._header.data_bytes - self._received)]
         self._received += len(data)

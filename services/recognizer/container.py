@@ -7,6 +7,7 @@ never run at once, and nothing piles up.
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import av
@@ -23,6 +24,7 @@ _CONTAINERS = {
     "MP3": ("mp3", ("mp3float", "mp3")),
     "WEBM_OPUS": ("matroska", ("opus", "libopus")),
 }
+log = logging.getLogger("dengar.recognizer")
 _DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OverflowError)
 
 
@@ -101,7 +103,9 @@ class ContainerDecoder:
             self._decode()
         except AudioError as error:
             self._error = error
-        except _DECODE_ERRORS as error:
+        except Exception as error:
+            if not isinstance(error, _DECODE_ERRORS):  # it took the bytes for something that it cannot describe
+                log.warning("FFmpeg failed on %s with %s", self._encoding, type(error).__name__, exc_info=error)
             self._error = AudioError(f"the audio cannot be decoded as {self._encoding}, or ends in the middle")
             self._error.__cause__ = error
         finally:
@@ -115,10 +119,11 @@ class ContainerDecoder:
         normaliser: Normaliser | None = None
         with av.open(self, mode="r", format=demuxer, options=options) as container:
             streams = container.streams.audio
-            if not streams or streams[0].codec_context.name not in codecs:
+            codec = streams[0].codec_context if streams else None
+            if codec is None or codec.name not in codecs:
                 raise AudioError(f"the audio is not {self._encoding}: its container holds no such track")
             stream = streams[0]
-            stream.codec_context.thread_count = 1
+            codec.thread_count = 1
             planar = av.AudioResampler(format="fltp")
             for frame in container.decode(stream):
                 if normaliser is None:

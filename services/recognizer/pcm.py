@@ -99,31 +99,47 @@ class WavHeader:
     data_bytes: int | None
 
 
-def parse_wav_header(data: bytes) -> WavHeader | None:
-    """Parses the start of a WAV stream that begins with ``RIFF....WAVE``.
+class WavHeaderReader:
+    """Reads the start of a WAV stream that begins with ``RIFF....WAVE``, in pieces of any size, each byte once.
 
-    Returns:
-        None while the samples have not begun.
-
-    Raises:
-        AudioError: a header that is broken, endless, or of samples that are not accepted.
+    Attributes:
+        rest: bytes of samples that came with the end of the header.
     """
-    position, fmt = 12, None
-    while len(data) >= position + 8:
-        name, size = struct.unpack_from("<4sI", data, position)
-        body = position + 8
-        if name == b"data":
-            if fmt is None:
-                raise AudioError("the WAV header has no format before its samples; send the file as it was written")
-            return WavHeader(*fmt, size=body, data_bytes=None if not 0 < size < _UNKNOWN_SIZE else size)
-        if body + size > MAX_WAV_HEADER_BYTES:
-            raise AudioError(f"the WAV header is longer than {MAX_WAV_HEADER_BYTES} bytes; write the file without tags")
-        if len(data) < body + size:
-            return None
-        if name == b"fmt ":
-            fmt = _parse_format(data[body : body + size])
-        position = body + size + size % 2
-    return None
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._data = bytearray()
+        self._position = 12  # of the next chunk
+        self._format: tuple[str, int, int] | None = None
+
+    def feed(self, data: bytes) -> WavHeader | None:
+        """Takes the next bytes.
+
+        Returns:
+            None while the samples have not begun.
+
+        Raises:
+            AudioError: a header that is broken, endless, or of samples that are not accepted.
+        """
+        self._data += data
+        while len(self._data) >= self._position + 8:
+            name, size = struct.unpack_from("<4sI", self._data, self._position)
+            body = self._position + 8
+            if name == b"data":
+                if self._format is None:
+                    raise AudioError("the WAV header has no format before its samples; send the file as it was written")
+                self.rest, self._data = bytes(self._data[body:]), bytearray()
+                return WavHeader(*self._format, size=body, data_bytes=size if 0 < size < _UNKNOWN_SIZE else None)
+            if body + size > MAX_WAV_HEADER_BYTES:
+                raise AudioError(
+                    f"the WAV header is longer than {MAX_WAV_HEADER_BYTES} bytes; write the file without tags"
+                )
+            if len(self._data) < body + size:
+                return None
+            if name == b"fmt ":
+                self._format = _parse_format(bytes(self._data[body : body + size]))
+            self._position = body + size + size % 2
+        return None
 
 
 def _parse_format(chunk: bytes) -> tuple[str, int, int]:
