@@ -16,6 +16,8 @@ from services.recognizer.session import Final, Hypothesis, Partial
 
 LANGUAGES = ("en-US",)
 MAX_ALTERNATIVES = 30
+MAX_USER = 256
+_CONSENTS = {pb.CONSENT_NONE: "", pb.CONSENT_TRANSCRIPT: "transcript", pb.CONSENT_AUDIO: "audio"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Settings:
 
     Attributes:
         written: spoken form -> written form, or None where it was not asked for.
+        consent: what may be kept: ``transcript``, ``audio``, or nothing if empty.
+        user: who asks; never empty with consent.
     """
 
     encoding: str
@@ -33,6 +37,8 @@ class Settings:
     word_times: bool
     word_confidence: bool
     written: Callable[[str], str] | None
+    consent: str = ""
+    user: str = ""
 
     @property
     def bytes_per_s(self) -> int:
@@ -69,9 +75,25 @@ def settings_of(config: pb.RecognitionConfig) -> Settings:
         word_times=config.enable_word_time_offsets,
         word_confidence=config.enable_word_confidence,
         written=_written_form() if config.enable_written_form else None,
+        consent=_consent(config),
+        user=config.user,
     )
     settings.decoder(max_audio_s=1.0)  # raises ConfigError
     return settings
+
+
+def _consent(config: pb.RecognitionConfig) -> str:
+    """What may be kept, once it is clear of whom."""
+    if config.consent not in _CONSENTS:
+        raise ConfigError(f"consent {config.consent} is unknown; known: {', '.join(pb.Consent.keys())}")
+    if len(config.user) > MAX_USER:
+        raise ConfigError(f"user has {len(config.user)} characters; accepted: at most {MAX_USER}")
+    if config.consent and not config.user.strip():
+        raise ConfigError(
+            f"consent is {pb.Consent.Name(config.consent)} and user is empty; say whose consent it is, so that they can "
+            "be forgotten"
+        )
+    return _CONSENTS[config.consent]
 
 
 def endpoint_of(config: pb.StreamingRecognitionConfig, default: EndpointConfig) -> EndpointConfig | None:
@@ -124,10 +146,13 @@ def interim_result(partial: Partial, duration_s: float) -> pb.StreamingRecogniti
     )
 
 
-def metadata(bundle_hash: str, final: Final) -> pb.ResponseMetadata:
+def metadata(bundle_hash: str, final: Final, query_id: str = "") -> pb.ResponseMetadata:
     """What comes with a final result."""
     return pb.ResponseMetadata(
-        bundle_hash=bundle_hash, audio_duration=duration(final.at_s), unused_phrases=unused_messages(final.unused)
+        bundle_hash=bundle_hash,
+        audio_duration=duration(final.at_s),
+        unused_phrases=unused_messages(final.unused),
+        query_id=query_id,
     )
 
 

@@ -15,6 +15,7 @@ from asr.endpoint import EndpointConfig, Endpointer, Event, Evidence, Reason
 from asr.errors import AudioError
 from services.recognizer.audio_in import NO_SAMPLES, StreamDecoder
 from services.recognizer.phrases import Wanted
+from services.recognizer.served_names import ServedNames
 
 BLOCK_S = 1.0
 """Most audio of one stream recognised in one turn, so that a long packet does not keep the others waiting."""
@@ -81,7 +82,9 @@ class Recognizer(Protocol):
     @property
     def bundle_hash(self) -> str: ...
     def hints(self, phrases: Any, classes: Any, /) -> Any: ...
-    def stream(self, nbest: int = 1, hints: Any = None, *, watched: bool = False) -> Any: ...
+    def stream(
+        self, nbest: int = 1, hints: Any = None, *, watched: bool = False, keep_posteriors: bool = False
+    ) -> Any: ...
     def advance(self, heard: Sequence[tuple[Any, Samples, bool]], costs: Any = None, /) -> None: ...
     def glimpse(self, streams: Sequence[Any], costs: Any = None, /) -> None: ...
 
@@ -168,7 +171,9 @@ class SessionConfig:
         endpoint: when the utterance ends by itself; None for never.
         speech_events: tell when somebody starts and stops speaking.
         record: keep what was heard, for `Session.recording`.
+        keep: keep that, and the posteriors, for `Session.evidence`.
         phrases: hints.
+        names: that are hinted at beside them.
     """
 
     nbest: int = 1
@@ -176,7 +181,9 @@ class SessionConfig:
     endpoint: EndpointConfig | None = None
     speech_events: bool = False
     record: bool = False
+    keep: bool = False
     phrases: Wanted | None = None
+    names: ServedNames = ServedNames()
 
 
 class Session:
@@ -218,8 +225,14 @@ class Session:
     @property
     def recording(self) -> Samples:
         """What was heard, shape (T,), if it was to be recorded."""
-        kept = np.concatenate([np.zeros(0, np.int16), *self._recorded])
-        return kept.astype(np.float32) / np.float32(32767)
+        return joined(self._recorded)
+
+    def evidence(self) -> tuple[RecognitionStream, Sequence[npt.NDArray[np.int16]]]:
+        """The stream with its posteriors, and pieces of what was heard (see `joined`), once the session is over.
+
+        Both may be read by another thread then, and outlive the session.
+        """
+        return self.stream, self._recorded
 
     @property
     def duration_s(self) -> float:
@@ -240,10 +253,11 @@ class Session:
     def stream(self) -> RecognitionStream:
         """The recogniser's side; made when first wanted."""
         if self._stream is None:
-            wanted = self.config.phrases
-            hints = self.recognizer.hints(wanted.phrases, wanted.classes) if wanted else None
-            self._unused = () if hints is None else hints.unused
-            self._stream = self.recognizer.stream(self.config.nbest, hints, watched=self.voice is not None)
+            config = self.config
+            hints, self._unused = config.names.hints(self.recognizer, config.phrases)
+            self._stream = self.recognizer.stream(
+                config.nbest, hints, watched=self.voice is not None, keep_posteriors=config.keep
+            )
         return self._stream
 
     @property
@@ -296,7 +310,7 @@ class Session:
         block, rest = samples[:size], samples[size:]
         self._waiting = [rest] if len(rest) else []
         self._heard += len(block)
-        if self.config.record:
+        if self.config.record or self.config.keep:
             self._recorded.append(np.rint(block * np.float32(32767)).astype(np.int16))
         end = self._received_all and not self._waiting
         if end and self.duration_s < MIN_DURATION_S:
@@ -367,3 +381,8 @@ class Session:
             self._first_word_at = min(arrived_at, max(earliest, spoken_at))
             self._arrivals = []
         return self._first_word_at
+
+
+def joined(pieces: Sequence[npt.NDArray[np.int16]]) -> Samples:
+    """What a session recorded, shape (T,)."""
+    return np.concatenate([np.zeros(0, np.int16), *pieces]).astype(np.float32) / np.float32(32767)

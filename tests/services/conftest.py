@@ -121,7 +121,7 @@ class ToneRecognizer:
     def hints(self, phrases: Sequence[tuple[str, float]], classes: object) -> ToneHints:  # noqa: ARG002
         return ToneHints(tuple((text, "is no tone") for text, _ in phrases if text not in TONES_HZ))
 
-    def stream(self, nbest: int = 1, hints: ToneHints | None = None, *, watched: bool = False) -> ToneStream:  # noqa: ARG002
+    def stream(self, nbest: int = 1, hints: ToneHints | None = None, **_: object) -> ToneStream:  # noqa: ARG002
         return ToneStream(nbest)
 
     def advance(self, heard: object, costs: object = None) -> None:  # noqa: ARG002
