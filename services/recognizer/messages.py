@@ -90,8 +90,8 @@ def _consent(config: pb.RecognitionConfig) -> str:
         raise ConfigError(f"user has {len(config.user)} characters; accepted: at most {MAX_USER}")
     if config.consent and not config.user.strip():
         raise ConfigError(
-            f"consent is {pb.Consent.Name(config.consent)} and user is empty; say whose consent it is, so that they can "
-            "be forgotten"
+            f"consent is {pb.Consent.Name(config.consent)} and user is empty; say whose consent it is, so that what is "
+            "kept can be forgotten"
         )
     return _CONSENTS[config.consent]
 

@@ -71,3 +71,6 @@ class ServedNames:
         hints = recognizer.hints(phrases, wanted.classes)
         added = set(names)
         return hints, tuple(each for each in hints.unused if each[0] not in added)
+
+
+NO_NAMES = ServedNames()

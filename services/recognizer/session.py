@@ -15,7 +15,7 @@ from asr.endpoint import EndpointConfig, Endpointer, Event, Evidence, Reason
 from asr.errors import AudioError
 from services.recognizer.audio_in import NO_SAMPLES, StreamDecoder
 from services.recognizer.phrases import Wanted
-from services.recognizer.served_names import ServedNames
+from services.recognizer.served_names import NO_NAMES, ServedNames
 
 BLOCK_S = 1.0
 """Most audio of one stream recognised in one turn, so that a long packet does not keep the others waiting."""
@@ -183,7 +183,7 @@ class SessionConfig:
     record: bool = False
     keep: bool = False
     phrases: Wanted | None = None
-    names: ServedNames = ServedNames()
+    names: ServedNames = NO_NAMES
 
 
 class Session:
