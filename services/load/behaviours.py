@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
+import soundfile
 
+from asr.audio import SAMPLE_RATE_HZ
 from services.dengar.v1 import speech_pb2 as pb
+from services.dengar.v1 import speech_pb2_grpc
 from services.load.streams import status_name
 
 PACKET_BYTES = 3200
 _TINY_BYTES = 64
+_STREAMING = f"/{pb.DESCRIPTOR.services_by_name['Speech'].full_name}/StreamingRecognize"
+
+
+class Line:
+    """A connection to a server.
+
+    Args:
+        address: host and port.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.channel = grpc.aio.insecure_channel(address)
+        self.speech: Any = speech_pb2_grpc.SpeechStub(self.channel)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Hangs up, whatever is under way."""
+        await self.channel.close(None)
 
 
 @dataclass(slots=True)
@@ -49,15 +71,15 @@ class Behaviour:
     name: str
     weight: float
     expected: frozenset[str]
-    call: Callable[[Any, bytes, np.random.Generator, Tally], Awaitable[str]]
+    call: Callable[[Line, bytes, np.random.Generator, Tally], Awaitable[str]]
 
 
-async def run(behaviour: Behaviour, stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> None:
+async def run(behaviour: Behaviour, line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> None:
     """Makes one call and counts what became of it.
 
     Args:
         behaviour: of the caller.
-        stub: of `dengar.v1.Speech`.
+        line: of the caller.
         data: a query, 16-bit samples at 16 kHz.
         rng: of what is left to chance.
         tally: of the behaviour.
@@ -65,7 +87,7 @@ async def run(behaviour: Behaviour, stub: Any, data: bytes, rng: np.random.Gener
     tally.calls += 1
     try:
         async with asyncio.timeout(120):
-            status = await behaviour.call(stub, data, rng, tally)
+            status = await behaviour.call(line, data, rng, tally)
     except grpc.aio.AioRpcError as error:
         status = status_name(error)
     except asyncio.InvalidStateError:
@@ -105,8 +127,8 @@ def _cut(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-async def _speak(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
-    call = stub.StreamingRecognize()
+async def _speak(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    call = line.speech.StreamingRecognize()
     await call.write(configured(interim_results=bool(rng.random() < 0.7)))
     reading = asyncio.create_task(_outcome(call))
     with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # the reader knows why
@@ -115,8 +137,8 @@ async def _speak(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally)
     return await reading
 
 
-async def _hurry(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
-    call = stub.StreamingRecognize()
+async def _hurry(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    call = line.speech.StreamingRecognize()
     await call.write(configured())
     reading = asyncio.create_task(_outcome(call))
     with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -125,8 +147,8 @@ async def _hurry(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally)
     return await reading
 
 
-async def _crumble(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
-    call = stub.StreamingRecognize()
+async def _crumble(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    call = line.speech.StreamingRecognize()
     await call.write(configured(interim_results=True))
     reading = asyncio.create_task(_outcome(call))
     with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -135,8 +157,8 @@ async def _crumble(stub: Any, data: bytes, rng: np.random.Generator, tally: Tall
     return await reading
 
 
-async def _dawdle(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
-    call = stub.StreamingRecognize()
+async def _dawdle(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    call = line.speech.StreamingRecognize()
     await call.write(configured())
     reading = asyncio.create_task(_outcome(call))
     with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -145,8 +167,8 @@ async def _dawdle(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally
     return await reading
 
 
-async def _vanish(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
-    call = stub.StreamingRecognize()
+async def _vanish(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    call = line.speech.StreamingRecognize()
     await call.write(configured(interim_results=True))
     packets = _cut(data, PACKET_BYTES)
     await _send(call, packets[: int(rng.integers(len(packets)))], tally, 0.02)
@@ -154,9 +176,9 @@ async def _vanish(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally
     return "LEFT"
 
 
-async def _ignore(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+async def _ignore(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
     """Sends and never reads."""
-    call = stub.StreamingRecognize()
+    call = line.speech.StreamingRecognize()
     await call.write(configured(interim_results=True))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(3):
@@ -165,9 +187,9 @@ async def _ignore(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally
     return "LEFT"
 
 
-async def _garble(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+async def _garble(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
     """Sends what is no audio, or not what was announced, or in the wrong order."""
-    call = stub.StreamingRecognize()
+    call = line.speech.StreamingRecognize()
     reading = asyncio.create_task(_outcome(call))
     kind = int(rng.integers(4))
     noise = rng.bytes(int(rng.integers(1, 20_000)))
@@ -188,11 +210,92 @@ async def _garble(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally
     return await reading
 
 
-async def _ask_at_once(stub: Any, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+async def _ask_at_once(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
     config = pb.RecognitionConfig(encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=16_000, max_alternatives=3)
     tally.messages += 1
-    await stub.Recognize(pb.RecognizeRequest(config=config, audio=pb.RecognitionAudio(content=data)))
+    await line.speech.Recognize(pb.RecognizeRequest(config=config, audio=pb.RecognitionAudio(content=data)))
     return "ANSWERED"
+
+
+async def _send_file(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    """Sends WAV, FLAC or Ogg/Opus, cut anywhere."""
+    kind, subtype = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "OPUS"))[int(rng.integers(3))]
+    file = io.BytesIO()
+    soundfile.write(file, np.frombuffer(data, "<i2"), SAMPLE_RATE_HZ, format=kind, subtype=subtype)
+    call = line.speech.StreamingRecognize()
+    await call.write(configured(pb.RecognitionConfig.ENCODING_UNSPECIFIED))
+    reading = asyncio.create_task(_outcome(call))
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        await _send(call, _cut(file.getvalue(), int(rng.integers(200, 5000))), tally, 0.0)
+        await call.done_writing()
+    return await reading
+
+
+async def _wait_for_the_end(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    """Leaves it to the server to notice the end."""
+    call = line.speech.StreamingRecognize()
+    await call.write(configured(single_utterance=True, enable_voice_activity_events=True, interim_results=True))
+    reading = asyncio.create_task(_outcome(call))
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        for packet in _cut(data + bytes(6 * SAMPLE_RATE_HZ), PACKET_BYTES):
+            if reading.done():
+                break
+            await _send(call, [packet], tally, 0.05)
+        await call.done_writing()
+    return await reading
+
+
+async def _hint(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    """Asks with a hundred hints that nobody had before."""
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    words = ["".join(rng.choice(letters, int(rng.integers(3, 9)))) for _ in range(100)]
+    config = pb.RecognitionConfig(
+        encoding=pb.RecognitionConfig.LINEAR16,
+        sample_rate_hertz=SAMPLE_RATE_HZ,
+        speech_contexts=[pb.SpeechContext(phrases=words, boost=4)],
+    )
+    tally.messages += 1
+    await line.speech.Recognize(pb.RecognizeRequest(config=config, audio=pb.RecognitionAudio(content=data)))
+    return "ANSWERED"
+
+
+async def _fall_silent(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:  # noqa: ARG001
+    """Begins and then neither speaks nor closes."""
+    call = line.speech.StreamingRecognize()
+    await call.write(configured())
+    await _send(call, [data[:PACKET_BYTES]], tally, 0.0)
+    return await _outcome(call)
+
+
+async def _hang_up(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    """Loses its whole connection in the middle of two streams."""
+    own = Line(line.address)
+    try:
+        calls = [own.speech.StreamingRecognize() for _ in range(2)]
+        for call in calls:
+            await call.write(configured(interim_results=True))
+            packets = _cut(data, PACKET_BYTES)
+            await _send(call, packets[: int(rng.integers(1, len(packets)))], tally, 0.01)
+    finally:
+        await own.close()
+    return "LEFT"
+
+
+async def _send_junk(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
+    """Sends bytes that are no message: random ones, or a message cut or changed in its middle."""
+    call = line.channel.stream_stream(_STREAMING, response_deserializer=pb.StreamingRecognizeResponse.FromString)()
+    reading = asyncio.create_task(_outcome(call))
+    junk = [rng.bytes(int(rng.integers(1, 2000))) for _ in range(3)]
+    whole = pb.StreamingRecognizeRequest(audio_content=data[:PACKET_BYTES]).SerializeToString()
+    junk += [whole[: int(rng.integers(1, len(whole)))], b"\xff" + whole]
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        if rng.random() < 0.7:
+            await call.write(configured().SerializeToString())
+        for place in rng.permutation(len(junk)):
+            await call.write(junk[place])
+            tally.messages += 1
+        await call.done_writing()
+    return await reading
 
 
 _BUSY = "RESOURCE_EXHAUSTED"
@@ -201,9 +304,15 @@ BEHAVIOURS = (
     Behaviour("speaks", 8, frozenset({"ANSWERED", _BUSY}), _speak),
     Behaviour("hurries", 3, frozenset({"ANSWERED", _BUSY}), _hurry),
     Behaviour("sends crumbs", 6, frozenset({"ANSWERED", _BUSY}), _crumble),
+    Behaviour("sends a file", 2, frozenset({"ANSWERED", _BUSY}), _send_file),
+    Behaviour("waits for the end", 2, frozenset({"ANSWERED", _BUSY}), _wait_for_the_end),
+    Behaviour("asks at once", 2, frozenset({"ANSWERED", _BUSY}), _ask_at_once),
+    Behaviour("hints", 1, frozenset({"ANSWERED", _BUSY}), _hint),
     Behaviour("dawdles", 1, frozenset({"ANSWERED", "ABORTED", _BUSY}), _dawdle),
+    Behaviour("falls silent", 0.5, frozenset({"ABORTED", _BUSY}), _fall_silent),
     Behaviour("vanishes", 3, frozenset({"LEFT", "ENDED_EARLY", _BUSY}), _vanish),
+    Behaviour("hangs up", 1, frozenset({"LEFT", "ENDED_EARLY", _BUSY}), _hang_up),
     Behaviour("never reads", 1, frozenset({"LEFT", "ENDED_EARLY", _BUSY}), _ignore),
     Behaviour("garbles", 3, frozenset({"INVALID_ARGUMENT", _BUSY}), _garble),
-    Behaviour("asks at once", 2, frozenset({"ANSWERED", _BUSY}), _ask_at_once),
+    Behaviour("sends junk", 2, frozenset({"INVALID_ARGUMENT", _BUSY}), _send_junk),
 )
