@@ -2,6 +2,9 @@
 
 What hangs on a query (spans, mentions, feedback, training rows) is deleted with it. What was learned from it is not
 undone by that, so `BundleSource` keeps which bundles learned from which user's hash, until the user is forgotten.
+
+Columns of `EncryptedText` and `EncryptedJson` hold what users said: they are encrypted if the store is, and so can be
+read, but not searched, grouped or ordered by in SQL.
 """
 
 from __future__ import annotations
@@ -9,9 +12,11 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from services.store.encryption import EncryptedJson, EncryptedText
 
 
 class UtcDateTime(TypeDecorator[datetime.datetime]):
@@ -32,8 +37,16 @@ class UtcDateTime(TypeDecorator[datetime.datetime]):
 
 
 class Base(DeclarativeBase):
-    """All tables."""
+    """All tables. Constraints have names, so that a migration can change them on either database."""
 
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
     type_annotation_map = {datetime.datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
 
 
@@ -69,10 +82,10 @@ class Query(Base):
     user_hash: Mapped[str] = mapped_column(String(64), index=True)
     consent: Mapped[str] = mapped_column(String(16))
     owner: Mapped[str] = mapped_column(String(64), default="")
-    transcript: Mapped[str] = mapped_column(Text)
+    transcript: Mapped[str] = mapped_column(EncryptedText)
     confidence: Mapped[float] = mapped_column(Float)
-    nbest: Mapped[list[Any]]
-    words: Mapped[list[Any]]
+    nbest: Mapped[list[Any]] = mapped_column(EncryptedJson)
+    words: Mapped[list[Any]] = mapped_column(EncryptedJson)
     bundle: Mapped[str] = mapped_column(String(64))
     role: Mapped[str] = mapped_column(String(16), default="live")
     audio_s: Mapped[float] = mapped_column(Float)
@@ -99,13 +112,13 @@ class Span(Base):
     query_id: Mapped[str] = _query_key()
     start_s: Mapped[float] = mapped_column(Float)
     end_s: Mapped[float] = mapped_column(Float)
-    heard: Mapped[str] = mapped_column(Text)
-    before: Mapped[str] = mapped_column(Text, default="")
-    after: Mapped[str] = mapped_column(Text, default="")
-    spellings: Mapped[list[Any]]
-    phones: Mapped[str] = mapped_column(Text, default="")
+    heard: Mapped[str] = mapped_column(EncryptedText)
+    before: Mapped[str] = mapped_column(EncryptedText, default="")
+    after: Mapped[str] = mapped_column(EncryptedText, default="")
+    spellings: Mapped[list[Any]] = mapped_column(EncryptedJson)
+    phones: Mapped[str] = mapped_column(EncryptedText, default="")
     score: Mapped[float] = mapped_column(Float)
-    proposals: Mapped[list[Any]]
+    proposals: Mapped[list[Any]] = mapped_column(EncryptedJson)
     clustered: Mapped[bool] = mapped_column(default=False, index=True)
 
 
@@ -123,7 +136,7 @@ class Feedback(Base):
     query_id: Mapped[str] = _query_key()
     at: Mapped[datetime.datetime]
     kind: Mapped[str] = mapped_column(String(16))
-    text: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(EncryptedText, default="")
     handled: Mapped[bool] = mapped_column(default=False, index=True)
 
 
@@ -190,7 +203,7 @@ class Mention(Base):
     span_id: Mapped[int | None] = mapped_column(ForeignKey("spans.id", ondelete="CASCADE"))
     at: Mapped[datetime.datetime] = mapped_column(index=True)
     user_hash: Mapped[str] = mapped_column(String(64))
-    spelling: Mapped[str] = mapped_column(Text)
+    spelling: Mapped[str] = mapped_column(EncryptedText)
     source: Mapped[str] = mapped_column(String(16))
     distance: Mapped[float] = mapped_column(Float, default=0.0)
     __table_args__ = (UniqueConstraint("name_id", "query_id"),)
@@ -233,7 +246,7 @@ class TrainingRow(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     query_id: Mapped[str] = _query_key()
-    text: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(EncryptedText)
     source: Mapped[str] = mapped_column(String(32))
 
 
@@ -299,6 +312,40 @@ class Window(Base):
     at: Mapped[datetime.datetime] = mapped_column(primary_key=True)
     seconds: Mapped[int] = mapped_column(Integer, primary_key=True)
     figures: Mapped[dict[str, Any]]
+
+
+class Removal(Base):
+    """A file that is to go: noted in the transaction that deletes its record, struck out when the file is gone.
+
+    Attributes:
+        kind: ``audio`` of the audio store, or ``copy`` in the folder of a job.
+        ref: name in the audio store, or the path of the copy.
+    """
+
+    __tablename__ = "removals"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    ref: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime.datetime]
+
+
+class Forgotten(Base):
+    """That a user was forgotten a short while ago: what was said before and is written after is dropped.
+
+    Deleted by `expire` when no query of that time can be under way any more.
+    """
+
+    __tablename__ = "forgotten"
+    user_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime.datetime]
+
+
+class Setting(Base):
+    """What the store knows of itself: which keys it was written with."""
+
+    __tablename__ = "settings"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[dict[str, Any]]
 
 
 Index("mentions_of_name_in_time", Mention.name_id, Mention.at)

@@ -1,0 +1,1 @@
+"""Migrations of the store's database; `services.store.migrate` runs them."""
