@@ -33,6 +33,7 @@ class UnknownSpan:
         spellings: what the posteriors spell there, best first.
         phones: of the best spelling, by letter rules: one character for each phone (see `asr.unknown.phones`).
         score: in [0, 1], the probability that a word in it is unknown to the lexicon.
+        frame_s: seconds from one frame of the posteriors to the next.
     """
 
     start_s: float
@@ -43,6 +44,7 @@ class UnknownSpan:
     spellings: tuple[Spelling, ...]
     phones: str
     score: float
+    frame_s: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
