@@ -233,3 +233,18 @@ def test_a_stream_of_random_packets_matches_the_whole(server: str, expected: str
     with Client(server) as client:
         *_, final = client.stream((data[a:b] for a, b in itertools.pairwise(cuts)), RAW)
     assert final.text == expected
+
+
+def test_numpy_gets_no_threads_beside_the_workers() -> None:
+    pytest.importorskip("threadpoolctl")
+    code = (
+        "import sys, services.cli.main, services.cli.serve as serve\n"
+        "assert 'numpy' not in sys.modules, 'too late for the setting'\n"
+        "serve.keep_numpy_to_one_thread()\n"
+        "import numpy, threadpoolctl\n"
+        "print([each['num_threads'] for each in threadpoolctl.threadpool_info()])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "[1]"
