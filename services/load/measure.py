@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,9 @@ class Level:
         generator_cpu_share: of one core, that this generator used beside it.
         memory_bytes: of the server, resident.
         kept: whether the promise was.
+        interim_wanted: whether interim results were asked for.
+        stages: processor seconds for each second of audio by stage, as the server measures them; `other` is what it
+            used beside: gRPC's own threads, the queue, metrics. Empty if it does not say.
     """
 
     streams: int
@@ -68,13 +71,22 @@ class Level:
     generator_cpu_share: float
     memory_bytes: int
     kept: bool
+    interim_wanted: bool = True
+    stages: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def measure(
-    server: Running, queries: Sequence[Samples], streams: int, seconds: float, promise: Promise, *, seed: int = 0
+    server: Running,
+    queries: Sequence[Samples],
+    streams: int,
+    seconds: float,
+    promise: Promise,
+    *,
+    seed: int = 0,
+    interim: bool = True,
 ) -> Level:
     """Puts one level of load on a server for a while.
 
@@ -85,27 +97,40 @@ def measure(
         seconds: how long new queries begin; the processor's time is taken in that time.
         promise: what the server is to keep.
         seed: of orders and moments.
+        interim: ask for interim results.
     """
-    return asyncio.run(_measure(server, queries, streams, seconds, promise, seed))
+    return asyncio.run(_measure(server, queries, streams, seconds, promise, seed, interim))
 
 
 async def _measure(
-    server: Running, queries: Sequence[Samples], streams: int, seconds: float, promise: Promise, seed: int
+    server: Running,
+    queries: Sequence[Samples],
+    streams: int,
+    seconds: float,
+    promise: Promise,
+    seed: int,
+    interim: bool,
 ) -> Level:
     timings = Timings()
 
-    async def watch() -> tuple[float, float, float, float, int]:
-        """Of the time in which all streams speak: seconds, audio, the server's processor time, this one's; memory."""
+    async def look() -> tuple[tuple[float, ...], dict[str, float]]:
+        stages = await asyncio.to_thread(server.stages)
+        return (time.monotonic(), timings.sent_s, server.usage().cpu_s, time.process_time()), stages
+
+    async def watch() -> tuple[list[float], dict[str, float], int]:
+        """Of the time in which all streams speak: seconds, audio, the server's processor time, this one's; by stage."""
         warm_s = min(WARM_S, seconds / 4)
         await asyncio.sleep(warm_s)
-        before = time.monotonic(), timings.sent_s, server.usage().cpu_s, time.process_time()
+        before, stages_before = await look()
         await asyncio.sleep(seconds - warm_s)
-        after = time.monotonic(), timings.sent_s, server.usage().cpu_s, time.process_time()
-        took, sent, cpu, own = (b - a for a, b in zip(before, after, strict=True))
-        return took, sent, cpu, own, server.usage().memory_bytes
+        after, stages = await look()
+        spent = {stage: total - stages_before.get(stage, 0.0) for stage, total in stages.items()}
+        return [b - a for a, b in zip(before, after, strict=True)], spent, server.usage().memory_bytes
 
-    load = run_streams(server.address, queries, streams, seconds, timings, seed=seed)
-    _, (took, sent_s, cpu_s, own_s, memory) = await asyncio.gather(load, watch())
+    load = run_streams(server.address, queries, streams, seconds, timings, seed=seed, interim=interim)
+    _, ((took, sent_s, cpu_s, own_s), stages, memory) = await asyncio.gather(load, watch())
+    if stages:
+        stages["other"] = max(0.0, cpu_s - sum(stages.values()))
     final = _percentiles(timings.final)
     kept = final is not None and final[1] <= promise.final_p95_s
     return Level(
@@ -124,6 +149,8 @@ async def _measure(
         generator_cpu_share=own_s / took,
         memory_bytes=memory,
         kept=kept and timings.behind <= promise.behind and not timings.errors,
+        interim_wanted=interim,
+        stages={stage: spent / max(sent_s, 1e-9) for stage, spent in stages.items()},
     )
 
 

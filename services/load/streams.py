@@ -78,7 +78,14 @@ class _Seen:
 
 
 async def run_streams(
-    address: str, queries: Sequence[Samples], streams: int, seconds: float, timings: Timings, *, seed: int = 0
+    address: str,
+    queries: Sequence[Samples],
+    streams: int,
+    seconds: float,
+    timings: Timings,
+    *,
+    seed: int = 0,
+    interim: bool = True,
 ) -> None:
     """Keeps so many streams speaking for a while; queries that begin in that time are finished and counted.
 
@@ -89,8 +96,10 @@ async def run_streams(
         seconds: how long new queries begin.
         timings: told what is seen, as it is seen.
         seed: of the orders and of each stream's first moment.
+        interim: ask for interim results.
     """
-    packets = [_packets(query) for query in queries]
+    packets = [packets_of(query) for query in queries]
+    config = config_of(interim=interim)
     channels = [grpc.aio.insecure_channel(address) for _ in range(-(-streams // STREAMS_PER_CONNECTION))]
     try:
         ends = time.monotonic() + seconds
@@ -98,6 +107,7 @@ async def run_streams(
             *(
                 _caller(
                     speech_pb2_grpc.SpeechStub(channels[number % len(channels)]),  # type: ignore[no-untyped-call]
+                    config,
                     packets,
                     np.random.default_rng([seed, number]),
                     ends,
@@ -113,6 +123,7 @@ async def run_streams(
 
 async def _caller(
     stub: speech_pb2_grpc.SpeechStub,
+    config: pb.StreamingRecognizeRequest,
     queries: Sequence[Sequence[bytes]],
     rng: np.random.Generator,
     ends: float,
@@ -123,16 +134,21 @@ async def _caller(
     while time.monotonic() < ends:
         query = queries[int(rng.integers(len(queries)))]
         try:
-            await _query(stub, query, timings)
+            await _query(stub, config, query, timings)
         except (grpc.aio.AioRpcError, _EndedError) as error:
             name = status_name(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
             timings.errors[name] = timings.errors.get(name, 0) + 1
             await asyncio.sleep(float(rng.uniform(0.2, 1.0)))
 
 
-async def _query(stub: speech_pb2_grpc.SpeechStub, packets: Sequence[bytes], timings: Timings) -> None:
+async def _query(
+    stub: speech_pb2_grpc.SpeechStub,
+    config: pb.StreamingRecognizeRequest,
+    packets: Sequence[bytes],
+    timings: Timings,
+) -> None:
     call = stub.StreamingRecognize()
-    await call.write(_CONFIG)
+    await call.write(config)
     began = time.monotonic()
     seen: list[_Seen] = []
     final: asyncio.Task[tuple[float, pb.StreamingRecognitionResult]] = asyncio.create_task(_read(call, began, seen))
@@ -185,17 +201,20 @@ def _note_interim(seen: Sequence[_Seen], final: pb.StreamingRecognitionResult, t
             timings.stability.append(one.stability)
 
 
-def _packets(samples: Samples) -> list[bytes]:
+def packets_of(samples: Samples) -> list[bytes]:
+    """16-bit samples in packets of `PACKET_S`."""
     data = np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes()
     size = int(PACKET_S * _BYTES_PER_S)
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-_CONFIG = pb.StreamingRecognizeRequest(
-    streaming_config=pb.StreamingRecognitionConfig(
-        interim_results=True,
-        config=pb.RecognitionConfig(
-            encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=SAMPLE_RATE_HZ, enable_word_time_offsets=True
-        ),
+def config_of(*, interim: bool) -> pb.StreamingRecognizeRequest:
+    """The first request of a stream."""
+    return pb.StreamingRecognizeRequest(
+        streaming_config=pb.StreamingRecognitionConfig(
+            interim_results=interim,
+            config=pb.RecognitionConfig(
+                encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=SAMPLE_RATE_HZ, enable_word_time_offsets=True
+            ),
+        )
     )
-)
