@@ -9,6 +9,8 @@
     model.int8.onnx      one streaming step, what is served; its metadata say how it is quantised
     weights.safetensors  float16 weights, what fine-tuning starts from
     lm.bin | lm.arpa...  n-gram language model, optional; its vocabulary is the lexicon
+    names.json           names that were learned since the language model was built, optional (`asr.decode.names`)
+    names.arpa.gz        the n-gram over queries that tells where they stand
     README.md            the model card; written from measurements of the bundle, so it is no part of the hash
     NOTICE               whose data and weights it was made from
 """
@@ -27,6 +29,7 @@ from typing import Any
 
 from asr.config import config_to_yaml, load_config
 from asr.decode import DecoderConfig, LanguageModel, Tokens
+from asr.decode.names import CLASS_MODEL, NAMES, LearnedNames, NamesModel
 from asr.engine import OnnxEngine
 from asr.errors import BundleError, ConfigError
 from asr.model.config import ModelConfig
@@ -70,10 +73,20 @@ class Bundle:
         return next(iter(sorted(self.path.glob("lm.*"))), None)
 
     def language_model(self) -> LanguageModel | None:
-        return LanguageModel.load(self.lm_path) if self.lm_path else None
+        """The n-gram, with the names that were learned since."""
+        lm = LanguageModel.load(self.lm_path) if self.lm_path else None
+        learned = self.learned_names()
+        if lm is None or learned is None:
+            return lm
+        return NamesModel(lm, LanguageModel.load(self.path / CLASS_MODEL), learned)
+
+    def learned_names(self) -> LearnedNames | None:
+        """The names that were learned since the language model was built; None if none ever were."""
+        return LearnedNames.load(self.path / NAMES) if (self.path / NAMES).is_file() else None
 
     def lexicon(self) -> tuple[str, ...]:
-        """The words it knows, sorted: the language model's vocabulary. Others can be spelled. Empty without a model."""
+        """The words it knows, sorted: the language model's vocabulary and the words of learned names. Others can be
+        spelled. Empty without a model."""
         lm = self.language_model()
         return lm.words if lm else ()
 
@@ -170,6 +183,7 @@ def build_bundle(
     decoder: DecoderConfig,
     chunk_frames: int | None = None,
     lm: Path | None = None,
+    names: tuple[Path, ...] = (),
     about: Mapping[str, Any] | None = None,
     card: str = "",
     notice: str = "",
@@ -182,6 +196,7 @@ def build_bundle(
         decoder: settings it is served with.
         chunk_frames: output frames per step, if other than the run's.
         lm: KenLM file to ship.
+        names: files of learned names to ship, `asr.decode.names.NAMES` and `asr.decode.names.CLASS_MODEL`.
         about: how it was made, for people; kept in ``bundle.json`` and no part of the hash.
         card: model card, Markdown.
         notice: attributions.
@@ -193,7 +208,6 @@ def build_bundle(
 
     from safetensors.torch import save_file
 
-    from asr import __version__
     from asr.config import make_config
     from asr.model.acoustic import AcousticModel
     from asr.model.export import export_onnx, quantise_onnx
@@ -221,27 +235,52 @@ def build_bundle(
         (work / "NOTICE").write_text(notice, encoding="utf-8")
         if lm is not None:
             shutil.copyfile(lm, work / f"lm{''.join(lm.suffixes[-2:]) or '.bin'}")
-        for path in work.iterdir():
-            path.chmod(0o644)  # safetensors writes for its owner only
-        files = {path.name: _sha256(path) for path in sorted(work.iterdir()) if path.name != CARD}
-        digest = content_hash(files)
-        description = {
-            "format": FORMAT,
-            "hash": digest,
-            "dengar": __version__,
-            "files": files,
-            "about": {
-                "dev": saved.get("dev"),
-                "steps": saved.get("steps"),
-                "minutes": None if saved.get("elapsed_s") is None else round(saved["elapsed_s"] / 60, 1),
-                **(about or {}),
-            },
+        for path in names:
+            shutil.copyfile(path, work / path.name)
+        facts = {
+            "dev": saved.get("dev"),
+            "steps": saved.get("steps"),
+            "minutes": None if saved.get("elapsed_s") is None else round(saved["elapsed_s"] / 60, 1),
         }
-        (work / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        target = folder / digest[:12]
-        if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
+        return _seal(work, folder, {**facts, **(about or {})})
+
+
+def extend_bundle(parent: Bundle, folder: Path, names: tuple[Path, ...], *, about: Mapping[str, Any]) -> Path:
+    """Packs a bundle's own model with other learned names.
+
+    Args:
+        parent: whose model, language model and settings stay.
+        folder: the bundle becomes ``folder/HASH``.
+        names: files of learned names, as in `build_bundle`.
+        about: how it was made; takes the place of the parent's.
+
+    Returns:
+        The bundle's folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as temporary:
+        work = Path(temporary) / "bundle"
+        ignored = shutil.ignore_patterns(DESCRIPTION, CARD)
+        shutil.copytree(parent.path, work, ignore=ignored)
+        for path in names:
+            shutil.copyfile(path, work / path.name)
+        return _seal(work, folder, about)
+
+
+def _seal(work: Path, folder: Path, about: Mapping[str, Any]) -> Path:
+    """Describes what lies in `work` and moves it to ``folder/HASH``."""
+    from asr import __version__
+
+    for path in work.iterdir():
+        path.chmod(0o644)  # safetensors writes for its owner only
+    files = {path.name: _sha256(path) for path in sorted(work.iterdir()) if path.name != CARD}
+    digest = content_hash(files)
+    description = {"format": FORMAT, "hash": digest, "dengar": __version__, "files": files, "about": dict(about)}
+    (work / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    target = folder / digest[:12]
+    if target.exists():
+        shutil.rmtree(target)
+    work.rename(target)
     return target
 
 

@@ -78,6 +78,46 @@ class Flite:
         finally:
             self._flite.delete_wave(wave)
 
+    def phones(self, text: str, voice: str = "slt") -> tuple[str, ...]:
+        """What Flite's lexicon and letter-to-sound rules make of a text: ARPAbet, vowels with their stress (``AA1``).
+
+        Args:
+            text: plain English.
+            voice: whose front end reads it; all four have the same lexicon.
+
+        Raises:
+            ConfigError: Flite makes nothing of it.
+        """
+        flite = self._flite
+        for name, result, arguments in (
+            ("flite_synth_text", ctypes.c_void_p, (ctypes.c_char_p, ctypes.POINTER(_VoiceStruct))),
+            ("utt_relation", ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_char_p)),
+            ("relation_head", ctypes.c_void_p, (ctypes.c_void_p,)),
+            ("item_next", ctypes.c_void_p, (ctypes.c_void_p,)),
+            ("ffeature_string", ctypes.c_char_p, (ctypes.c_void_p, ctypes.c_char_p)),
+            ("delete_utterance", None, (ctypes.c_void_p,)),
+        ):
+            function = getattr(flite, name)
+            function.restype, function.argtypes = result, arguments
+        spoken = flite.flite_synth_text(text.encode("ascii", "replace"), self._voice(voice))
+        if not spoken:
+            raise ConfigError(f"flite could not speak {text!r}")
+        found: list[str] = []
+        try:
+            segment = flite.relation_head(flite.utt_relation(spoken, b"Segment"))
+            while segment:
+                phone = flite.ffeature_string(segment, b"name").decode().upper()
+                vowel = flite.ffeature_string(segment, b"ph_vc") == b"+"
+                stress = flite.ffeature_string(segment, b"R:SylStructure.parent.stress").decode()
+                if phone != "PAU":
+                    found.append("AH0" if phone == "AX" else f"{phone}{stress}" if vowel else phone)
+                segment = flite.item_next(segment)
+        finally:
+            flite.delete_utterance(spoken)
+        if not found:
+            raise ConfigError(f"flite makes no sounds of {text!r}")
+        return tuple(found)
+
     def _voice(self, name: str) -> ctypes._Pointer[_VoiceStruct]:
         if name not in self._voices:
             register = getattr(_library(f"libflite_cmu_us_{name}.so.1"), f"register_cmu_us_{name}")

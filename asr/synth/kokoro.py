@@ -81,15 +81,27 @@ class Kokoro:
     def speak(self, text: str, voice: Voice, speed: float = 1.0, pitch: float = 1.0) -> audio.Samples:
         """See `asr.synth.engine.Engine.speak`; the accent of the first part of a blend gives the pronunciation."""
         check_request(self, text, voice, speed, pitch)
+        return self.speak_ipa(phonemes(text, accent(voice)), voice, speed)
+
+    def speak_ipa(self, ipa: str, voice: Voice, speed: float = 1.0) -> audio.Samples:
+        """Speaks phonemes, whatever front end they come from.
+
+        Args:
+            ipa: as `asr.synth.espeak.phonemes` writes it, ``^`` between the letters of one phoneme.
+            voice: one of this engine's voices, or a blend.
+            speed: 2 is twice as fast.
+
+        Raises:
+            ConfigError: a voice that is not installed, or too few or too many phonemes.
+        """
         weights = parse_blend(voice.name)
         unknown = [name for name in weights if name not in self._styles]
         if unknown:
             raise ConfigError(f"kokoro has no voice {unknown[0]!r}; known: {', '.join(sorted(self._styles))}")
-        british = voice.name.startswith("b")
-        symbols = to_kokoro(phonemes(text, "en" if british else "en-us"), british)
+        symbols = to_kokoro(ipa, is_british(voice))
         tokens = [self._symbols[symbol] for symbol in symbols if symbol in self._symbols]
         if not 0 < len(tokens) <= MAX_SYMBOLS:
-            raise ConfigError(f"kokoro speaks 1 to {MAX_SYMBOLS} phonemes at once, not {len(tokens)}: {text[:40]!r}")
+            raise ConfigError(f"kokoro speaks 1 to {MAX_SYMBOLS} phonemes at once, not {len(tokens)}: {ipa[:40]!r}")
         # Style tables are (510, 1, 256): one style for each number of phonemes.
         style = sum(weight * self._styles[name][len(tokens) - 1] for name, weight in weights.items())
         feed = {
@@ -99,3 +111,13 @@ class Kokoro:
         }
         samples = np.asarray(self._session.run(None, feed)[0], np.float32).ravel()
         return np.clip(audio.to_mono_16k(samples, RATE_HZ, voice.id), -1.0, 1.0)
+
+
+def is_british(voice: Voice) -> bool:
+    """Whether a voice, or the first part of a blend, speaks as in England."""
+    return voice.name.startswith("b")
+
+
+def accent(voice: Voice) -> str:
+    """espeak-ng's voice whose phonemes a Kokoro voice reads."""
+    return "en" if is_british(voice) else "en-us"

@@ -43,6 +43,7 @@ class Batch:
         epoch: of the batch.
         number: of the batch within its epoch.
         names: of the utterances' files.
+        corpora: of the utterances.
     """
 
     mel: Tensor
@@ -54,6 +55,7 @@ class Batch:
     epoch: int = 0
     number: int = 0
     names: list[str] = field(default_factory=list)
+    corpora: list[str] = field(default_factory=list)
 
 
 def plan_batches(durations_s: Sequence[float], batch_s: float, seed: int, epoch: int) -> list[list[int]]:
@@ -171,6 +173,7 @@ def collate(parts: list[Any], silence: float, stride: int, n_mels: int) -> Batch
         epoch=parts[0][2],
         number=parts[0][3],
         names=[item.reader.name(item.utterance) for _, item in good],
+        corpora=[item.utterance.corpus for _, item in good],
     )
 
 

@@ -97,11 +97,14 @@ class DistilConfig:
         teacher: run folder or bundle, with the same tokens and features.
         weight: share of the teacher's loss.
         temperature: softens the posteriors of both.
+        untaught: corpora (of the manifests' rows) of which the teacher knows nothing; they are learned from the
+            transcripts alone.
     """
 
     teacher: str
     weight: float = Field(default=0.5, ge=0, le=1)
     temperature: PositiveFloat = 1.0
+    untaught: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)

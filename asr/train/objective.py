@@ -51,22 +51,26 @@ class Objective:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             output = model(mel, mel_lengths.repeat(len(views)), chunk, start.to(self.device))
         lengths = output.lengths[:n]
-        loss = ctc_loss(output.log_probs, output.lengths, batch) / len(views)
+        losses = ctc_losses(output.log_probs, output.lengths, batch) / len(views)
         if output.intermediate is not None:
             share = config.intermediate_weight
-            loss = (1 - share) * loss + share * ctc_loss(output.intermediate, output.lengths, batch) / len(views)
+            below = ctc_losses(output.intermediate, output.lengths, batch) / len(views)
+            losses = (1 - share) * losses + share * below
         per_token = tokens(batch.target_lengths.to(self.device))
         if config.consistency_weight:
             apart = disagreement(output.log_probs[:n], output.log_probs[n:], lengths)
-            loss = loss + config.consistency_weight * (apart / per_token).sum()
+            # Both views count it in halves.
+            losses = losses + config.consistency_weight * (apart / per_token).repeat(2) / 2
         if self.teacher is not None and config.distil is not None:
             taught = self.teacher.posteriors(batch, config.model.encoder.stride)
-            share, temperature = config.distil.weight, config.distil.temperature
+            temperature = config.distil.temperature
             log_probs = output.log_probs
             apart = divergence(taught.repeat(len(views), 1, 1), log_probs, output.lengths, temperature)
             per_token = per_token.repeat(len(views)) * len(views)
-            loss = (1 - share) * loss + share * (apart / per_token).sum()
-        return loss
+            untaught = [corpus in config.distil.untaught for corpus in batch.corpora] or [False] * n
+            shares = torch.where(torch.tensor(untaught * len(views)), 0.0, config.distil.weight).to(losses)
+            losses = (1 - shares) * losses + shares * apart / per_token
+        return losses.sum()
 
 
 def tokens(target_lengths: Tensor) -> Tensor:

@@ -1,0 +1,74 @@
+"""The language model's extension: the list of learned names, and the class n-gram that says where names stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asr.decode.lm_build import estimate, write_arpa
+from asr.decode.names import CLASS, CLASS_MODEL, NAMES, LearnedName, LearnedNames
+from asr.learn.config import ExtensionConfig, NewName, located
+from asr.synth.names import Name
+from asr.synth.queries import Grammar, draw_queries, read_grammar
+from asr.synth.sources import with_names
+
+_STAND_IN = "'name'"
+"""A name in a grammar's alphabet that no query holds."""
+BARE = 0.05
+"""Share of the sentences that are a name and nothing else, as typed into a search box."""
+
+
+def merged(before: LearnedNames | None, names: Sequence[NewName], prior_names: float) -> LearnedNames:
+    """The names that a bundle knew and the new ones; one that comes again keeps its place and takes the new weight."""
+    old = before.names if before else ()
+    number = max((name.round for name in old), default=0) + 1
+    weights = {name.text: name.weight for name in names}
+    kept = [LearnedName(name.text, weights.get(name.text, name.weight), name.round) for name in old]
+    known = {name.text for name in old}
+    added = [LearnedName(text, weight, number) for text, weight in weights.items() if text not in known]
+    return LearnedNames((*kept, *added), prior_names)
+
+
+def class_sentences(config: ExtensionConfig, seed: int) -> list[str]:
+    """Queries with `CLASS` where a name stands, and queries in which none does; not all different.
+
+    Raises:
+        ConfigError: a grammar that cannot be read.
+    """
+    grammars = [read_grammar(located(path)) for path in config.queries]
+    streams = [
+        _repeating(_with_class(grammar, config.slots), np.random.default_rng([seed, 2, number]))
+        for number, grammar in enumerate(grammars, start=1)
+    ]
+    bare = round(BARE * config.sentences)
+    drawn = [next(streams[turn % len(streams)]) for turn in range(config.sentences - bare)]
+    return [CLASS] * bare + drawn
+
+
+def write_extension(learned: LearnedNames, config: ExtensionConfig, seed: int, folder: Path) -> tuple[Path, Path]:
+    """Writes `NAMES` and `CLASS_MODEL` into a folder, each whole or not at all; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_arpa(estimate(class_sentences(config, seed), order=config.order), folder / CLASS_MODEL)
+    names = folder / NAMES
+    partial = names.with_name(f"{NAMES}.partial")
+    partial.write_text(learned.dump(), encoding="utf-8")
+    partial.replace(names)
+    return names, folder / CLASS_MODEL
+
+
+def _with_class(grammar: Grammar, slots: Sequence[str]) -> Grammar:
+    """The grammar with one stand-in for all names; all its templates stay."""
+    mine = tuple(slot for slot in slots if slot in grammar.slots)
+    if not mine:
+        return grammar
+    filled = with_names(grammar, [Name(_STAND_IN, _STAND_IN)], mine)
+    return filled.model_copy(update={"templates": grammar.templates})
+
+
+def _repeating(grammar: Grammar, rng: np.random.Generator) -> Iterator[str]:
+    """Sentences of the train split without end; when new ones are hardly found any more, it begins again."""
+    while True:
+        for query in draw_queries(grammar, rng, "train"):
+            yield " ".join(CLASS if _STAND_IN in word else word for word in query.text.split())

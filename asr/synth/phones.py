@@ -1,0 +1,51 @@
+"""Phones: the ARPAbet of English dictionaries, as the IPA that espeak-ng writes and Kokoro reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from asr.errors import TextError
+
+_VOWELS = {
+    "AA": "ɑː", "AE": "æ", "AH": "ʌ", "AO": "ɔː", "AW": "a^ʊ", "AY": "a^ɪ", "EH": "ɛ", "ER": "ɜː", "EY": "e^ɪ",
+    "IH": "ɪ", "IY": "iː", "OW": "o^ʊ", "OY": "ɔ^ɪ", "UH": "ʊ", "UW": "uː",
+}  # fmt: skip
+_UNSTRESSED = {"AH": "ə", "ER": "ɚ", "IY": "i"}
+_CONSONANTS = {
+    "B": "b", "CH": "t^ʃ", "D": "d", "DH": "ð", "F": "f", "G": "ɡ", "HH": "h", "JH": "d^ʒ", "K": "k", "L": "l",
+    "M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ", "V": "v", "W": "w",
+    "Y": "j", "Z": "z", "ZH": "ʒ",
+}  # fmt: skip
+_STRESS = {"1": "ˈ", "2": "ˌ"}
+_PHONE = re.compile(r"([A-Z]{1,2})([012]?)")
+
+
+def is_arpabet(pronunciation: str) -> bool:
+    """Whether a pronunciation is written in ARPAbet, such as ``K OW0 V AA1 L S K IY0``."""
+    return bool(pronunciation.split()) and all(_known(phone) for phone in pronunciation.split())
+
+
+def to_ipa(phones: Iterable[str]) -> str:
+    """ARPAbet as IPA; a vowel without a stress number is unstressed.
+
+    Raises:
+        TextError: not a phone.
+    """
+    spelled: list[str] = []
+    for phone in phones:
+        match = _PHONE.fullmatch(phone)
+        if not match or not _known(phone):
+            raise TextError(f"{phone!r} is no phone of the ARPAbet; write K OW0 V AA1 L S K IY0 or IPA")
+        name, stress = match.groups()
+        if name in _CONSONANTS:
+            spelled.append(_CONSONANTS[name])
+            continue
+        vowel = _VOWELS[name] if stress in _STRESS else _UNSTRESSED.get(name, _VOWELS[name])
+        spelled.append(_STRESS.get(stress, "") + vowel)
+    return "".join(spelled)
+
+
+def _known(phone: str) -> bool:
+    match = _PHONE.fullmatch(phone)
+    return match is not None and (match[1] in _VOWELS or (match[1] in _CONSONANTS and not match[2]))
