@@ -1,0 +1,97 @@
+"""A name's way from watched to approved, as far as its mentions carry it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Container
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.learner import names
+from services.learner.config import LearnerConfig
+from services.learner.weigh import Said, Weight, judge, weigh
+from services.store.models import Mention, Name, Span
+
+ACTOR = "learner"
+OPEN = ("watched", "proposed")
+"""Statuses in which a name's spelling follows what is heard; others belong to a person or a bundle."""
+_MENTIONS = 2000
+"""Newest mentions of a name that are weighed; thresholds are far below."""
+_STEPS: tuple[names.Status, ...] = ("proposed", "approved")
+
+
+def weight_of(
+    session: Session, name: Name, config: LearnerConfig, blocked: Container[str], now: datetime.datetime
+) -> Weight | None:
+    """What the mentions of a name weigh at a time; None if there are none in the window.
+
+    Args:
+        session: of the store.
+        name: whose.
+        config: thresholds and windows.
+        blocked: catalogue entries that are not to be proposed.
+        now: the end of the window.
+    """
+    since = now - datetime.timedelta(days=config.promotion.window_days)
+    rows = session.execute(
+        select(Mention, Span)
+        .outerjoin(Span, Span.id == Mention.span_id)
+        .where(Mention.name_id == name.id, Mention.at > since, Mention.at <= now)
+        .order_by(Mention.at.desc(), Mention.query_id)
+        .limit(_MENTIONS)
+    ).all()
+    said = [_said(mention, span, config, blocked) for mention, span in rows]
+    return weigh(said, config.flood, config.promotion, config.cluster) if said else None
+
+
+def promote(
+    session: Session, name: Name, weight: Weight, config: LearnerConfig, now: datetime.datetime
+) -> list[names.Status]:
+    """Moves an open name on as far as its weight carries, never back; returns the statuses that it came to.
+
+    Each step is an entry of the audit trail with the figures that carried it, caused by the newest query.
+    """
+    verdict = judge(weight, config.flood, config.promotion)
+    wanted = names.STATUSES.index(verdict.status)
+    steps = [step for step in _STEPS if names.STATUSES.index(name.status) < names.STATUSES.index(step) <= wanted]
+    if not steps:
+        if name.status == verdict.status:
+            name.reason = verdict.reason
+        return []
+    figures = {
+        "counted": weight.mentions,
+        "counted_users": weight.users,
+        "score": round(weight.score, 3),
+        "burst_share": round(weight.burst_share, 3),
+        "hours": round(weight.hours, 1),
+        "catalogue_users": weight.entity_users,
+        "feedback_users": weight.written_users,
+        "spelled_by": weight.source,
+    }
+    newest = select(Mention.query_id).where(Mention.name_id == name.id).order_by(Mention.at.desc(), Mention.query_id)
+    cause = session.scalars(newest.limit(1)).first() or ""
+    for step in steps:
+        names.set_status(session, name, step, actor=ACTOR, reason=verdict.reason, cause=cause, details=figures, now=now)
+    return steps
+
+
+def _said(mention: Mention, span: Span | None, config: LearnerConfig, blocked: Container[str]) -> Said:
+    written = mention.source == "feedback" or span is None
+    proposal = ""
+    if span is not None and span.proposals:
+        best = span.proposals[0]
+        if float(best["probability"]) >= config.cluster.catalogue and best["name"] not in blocked:
+            proposal = str(best["name"])
+    spellings = [] if span is None or written else span.spellings[:2]
+    return Said(
+        at=mention.at,
+        user=mention.user_hash,
+        key=mention.query_id,
+        spellings=tuple((str(each["text"]), math.exp(float(each["log_prob"]))) for each in spellings)
+        or ((mention.spelling, 1.0),),
+        feedback=mention.source == "feedback",
+        score=1.0 if written or span is None else span.score,
+        proposal=proposal,
+    )
