@@ -23,8 +23,10 @@ from services.cli.evaluate import compare, evaluate
 from services.cli.keys import keys_app
 from services.cli.ladder import ladder
 from services.cli.models import app as models_app
+from services.cli.privacy import privacy_app
 from services.cli.report import report
 from services.cli.serve import serve
+from services.cli.store import store_app
 from services.cli.stream import stream
 from services.cli.synth import heldout_names, synth
 from services.cli.train import train
@@ -51,6 +53,8 @@ bench_app.command("soak")(bench_soak)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
+app.add_typer(store_app, name="store")
+app.add_typer(privacy_app, name="privacy")
 app.command("train")(train)
 app.command("tune")(tune)
 app.command("transcribe")(transcribe)

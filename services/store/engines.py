@@ -7,7 +7,9 @@ PostgreSQL: commits are synchronous whatever the server's default, times are in 
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from asr.errors import MissingDependencyError
 from services.store.errors import StoreBusyError, StoreError
 from services.store.keys import sync_folder
 
+log = logging.getLogger("dengar.store")
 READS = "dengar_reads"
 """The execution option of connections that only read."""
 
@@ -79,6 +82,19 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: sqlalchemy.Connection) -> None:
     reads = connection.get_execution_options().get(READS)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def overwrite_log(engine: Engine) -> None:
+    """Empties SQLite's write-ahead log, which still holds what was deleted; another time if somebody is at work."""
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:
+        log.info("the write-ahead log stays for now: %s", error)
+    finally:
+        connection.close()
 
 
 def store_error(error: sqlalchemy.exc.SQLAlchemyError, where: str) -> StoreError:

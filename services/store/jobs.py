@@ -15,10 +15,8 @@ finished: the next worker goes on behind it; an empty one means from the beginni
     with store.session() as session:
         jobs.finish(session, job, {"verdict": ...})
 
-**Where jobs keep recordings.** A job that copies recordings of queries names its folder in ``params["folder"]``, has a
-`TrainingRow` for each, and keeps it as ``<folder>/rows/<query_id>.flac``; manifests with a line for each (``"id"`` is
-the query's) lie in the folder itself as ``*.jsonl``. Retention and forgetting delete there, at any time: a row whose
-file is gone is to be left out and counted. When a user is forgotten whom a running job learns from, it begins anew.
+A job that copies recordings of queries keeps them as `services.store.copies` says. When a user is forgotten whom an
+open job learns from, it begins anew: its stage is empty again, and its worker loses it.
 """
 
 from __future__ import annotations
@@ -184,12 +182,12 @@ def stop(session: Session, job_id: str, actor: str, reason: str = "") -> bool:
 
 
 def restart(session: Session, job_id: str, actor: str, *, cause: str = "") -> bool:
-    """Makes a running job begin anew, because what it learned from is gone; whether it was running."""
+    """Makes an open job begin anew, because what it learned from is gone; whether it was open."""
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
-    if job is None or job.status != "running":
+    if job is None or job.status not in OPEN:
         return False
     audit.record(session, actor, "job.restarted", job.id, cause or job.id, stage=job.stage)
-    job.attempts -= 1
+    job.attempts = max(0, job.attempts - (job.status == "running"))
     job.stage = ""
     job.result = {}
     _requeue(job, "")

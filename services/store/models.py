@@ -91,7 +91,7 @@ class Query(Base):
     audio_s: Mapped[float] = mapped_column(Float)
     snr_db: Mapped[float | None] = mapped_column(Float)
     latency_s: Mapped[float | None] = mapped_column(Float)
-    audio_ref: Mapped[str] = mapped_column(String(256), default="")
+    audio_ref: Mapped[str] = mapped_column(String(256), default="", index=True)
     expires_at: Mapped[datetime.datetime] = mapped_column(index=True)
 
 
@@ -240,7 +240,14 @@ class Job(Base):
 
 
 class TrainingRow(Base):
-    """A consented query whose audio a job trained on; deleted with it."""
+    """A consented query whose audio a job copied, to train on it or to hand it out; deleted with it, as is the copy.
+
+    Where copies lie is a convention of `services.store.jobs`.
+
+    Attributes:
+        text: what it was taken to say.
+        source: whose words these are, such as ``hypothesis`` or ``feedback``.
+    """
 
     __tablename__ = "training_rows"
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)

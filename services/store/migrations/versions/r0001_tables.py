@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_queries")),
     )
+    op.create_index(op.f("ix_queries_audio_ref"), "queries", ["audio_ref"], unique=False)
     op.create_index(op.f("ix_queries_at"), "queries", ["at"], unique=False)
     op.create_index(op.f("ix_queries_expires_at"), "queries", ["expires_at"], unique=False)
     op.create_index(op.f("ix_queries_user_hash"), "queries", ["user_hash"], unique=False)
