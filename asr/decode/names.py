@@ -300,7 +300,7 @@ class NamesModel(LanguageModel):
         log_prob, after = self._context.score(reading.context, word)
         if reading.far:
             return base, after, reading.since + 1
-        known = word in self._context_words or word == "</s>"
+        known = word in self._context_words or word in ("</s>", "<unk>")
         guided = math.exp(log_prob) / (1.0 - reading.begins / self._share) if known else 0.0
         return (1.0 - BEHIND) * base + BEHIND * guided, after, reading.since + 1
 

@@ -12,10 +12,12 @@ import numpy as np
 
 from asr.errors import ConfigError, MissingDependencyError
 from asr.learn.config import CastConfig, NewName, SynthesisConfig, located
+from asr.synth.engine import ENGINES
 from asr.synth.names import Name
 from asr.synth.queries import Grammar, Query, draw_queries, read_grammar
 from asr.synth.sources import with_names
 from asr.synth.voices import Voice, blend, of_engine
+from asr.unknown.letters import pronounce
 
 TRAIN, HELD_OUT, MEASURE = "train", "dev", "test"
 
@@ -30,8 +32,9 @@ class Line:
         written: as people write it, where that differs.
         split: "train", "dev" (held out, to tell when to stop) or "test" (for measuring).
         voice: ``engine:name``.
-        source: where the pronunciation of the name comes from: "text" is the engine's own reading.
-        said: the pronunciation: IPA for "given", a spelling for "heard", empty for the others.
+        source: where the pronunciation of the name comes from: "text" is the engine's own reading, "rules" those of
+            `asr.unknown.letters`, "given" and "heard" what came with the name, "flite" Flite's lexicon.
+        said: phones for "given" and "rules", a spelling for "heard", empty for the others.
     """
 
     name: str
@@ -81,10 +84,11 @@ def cast(
         for split, count in ((TRAIN, config.utterances_per_name), (HELD_OUT, config.held_out_per_name)):
             asked = queries_of(name.text, grammars, config.slots, rng, split, count)
             engines = _shared_out(parts, count)
-            ways = itertools.cycle(_pronunciations(name))
+            ways = {engine: itertools.cycle(_pronunciations(name, engine)) for engine in ENGINES}
             casts = {part.engine: _voices(part, split, rng) for part in parts}
             for query, part in zip(asked, engines, strict=True):
-                lines.append(_line(name.text, query, split, next(casts[part.engine]), part, next(ways), rng))
+                way = next(ways[part.engine])
+                lines.append(_line(name.text, query, split, next(casts[part.engine]), part, way, rng))
     return lines, replaced
 
 
@@ -143,11 +147,18 @@ def _shared_out(parts: Sequence[CastConfig], count: int) -> list[CastConfig]:
     return turns
 
 
-def _pronunciations(name: NewName) -> list[tuple[str, str]]:
-    """Every way to say a name with its source; the engine's own reading comes first and is as frequent as the rest."""
-    given = [("given", pronunciation) for pronunciation in name.pronunciations]
-    heard = [("heard", spelling) for spelling in name.heard if spelling != name.text]
-    others = [*given, *heard]
+def _pronunciations(name: NewName, engine: str) -> list[tuple[str, str]]:
+    """Every way in which an engine can say a name, with its source; its own reading is every second.
+
+    Only Kokoro reads phones: those given, and those of the spelling rules as English and as other languages are read.
+    """
+    others: list[tuple[str, str]] = []
+    if engine == "kokoro":
+        others = [("given", pronunciation) for pronunciation in name.pronunciations]
+        rules = [pronounce(word) for word in name.text.split()]
+        readings = dict.fromkeys(" ".join(word[min(k, len(word) - 1)] for word in rules) for k in (0, 1))
+        others += [("rules", reading) for reading in readings]
+    others += [("heard", spelling) for spelling in name.heard if spelling != name.text]
     return [way for other in others for way in (("text", ""), other)] or [("text", "")]
 
 
@@ -171,8 +182,6 @@ def _line(
 ) -> Line:
     speed, pitch, tract = (round(float(rng.uniform(*span)), 3) for span in (part.speed, part.pitch, part.vocal_tract))
     source, said = way
-    if source == "given" and voice.engine != "kokoro":
-        source, said = "text", ""  # only Kokoro reads phonemes
     if voice.engine == "kokoro":
         pitch = 1.0
     return Line(name, query.text, query.written, split, voice.id, speed, pitch, tract, source, said)

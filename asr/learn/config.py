@@ -32,7 +32,8 @@ class NewName:
 
     Attributes:
         text: as it is spoken, in the recogniser's alphabet (``taylor swift``).
-        pronunciations: how it sounds, in IPA (``kɔˈvalski``) or ARPAbet (``K OW0 V AA1 L S K IY0``).
+        pronunciations: how it sounds, in IPA (``kɔˈvalski``), in ARPAbet (``K OW0 V AA1 L S K IY0``), or in one
+            character a phone as `asr.unknown` writes it (``kovalski``); only Kokoro can say them.
         heard: spellings of it as the recogniser heard it (``kovalski``); they are read aloud in its place.
         weight: how often it is asked for, relative to the other names.
     """

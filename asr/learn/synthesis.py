@@ -14,9 +14,10 @@ from asr.learn.casting import Line
 from asr.synth.engine import loaded_engine, trim_silence
 from asr.synth.espeak import phonemes
 from asr.synth.kokoro import Kokoro, accent
-from asr.synth.phones import is_arpabet, to_ipa
+from asr.synth.phones import is_arpabet, plain_to_ipa, to_ipa
 from asr.synth.vocal_tract import lengthen
 from asr.synth.voices import find
+from asr.unknown.phones import PHONES
 
 AUDIO = "audio"
 
@@ -24,7 +25,7 @@ AUDIO = "audio"
 def speak(line: Line) -> audio.Samples:
     """One line as samples of shape (T,), silence trimmed."""
     engine, voice = loaded_engine(line.engine), find(line.voice)
-    if line.source in ("given", "flite") and isinstance(engine, Kokoro):
+    if line.source in ("given", "rules", "flite") and isinstance(engine, Kokoro):
         samples = engine.speak_ipa(_ipa(line, accent(voice)), voice, line.speed)
     else:
         text = line.text.replace(line.name, line.said) if line.source == "heard" else line.text
@@ -75,17 +76,25 @@ def write_lines(lines: Sequence[Line], utterances: Sequence[Utterance], folder: 
 
 def _ipa(line: Line, voice: str) -> str:
     """The phonemes of a query in which the name is said as given."""
-    said = line.said
     if line.source == "flite":
         flite = loaded_engine("flite")
         said = " ".join(to_ipa(flite.phones(word)) for word in line.name.split())  # type: ignore[attr-defined]
-    elif is_arpabet(said):
-        said = to_ipa(said.split())
+    else:
+        said = as_ipa(line.said)
     before, _, after = line.text.partition(line.name)
     if after.startswith("'s"):
         said, after = said + ("ɪz" if said.endswith(("s", "z", "ʃ", "ʒ")) else "z"), after.removeprefix("'s")
     parts = [phonemes(before, voice) if before.strip() else "", said, phonemes(after, voice) if after.strip() else ""]
     return " ".join(part for part in parts if part)
+
+
+def as_ipa(pronunciation: str) -> str:
+    """A pronunciation in ARPAbet, in one character a phone (`asr.unknown.phones`) or in IPA, as IPA."""
+    if is_arpabet(pronunciation):
+        return to_ipa(pronunciation.split())
+    if set(pronunciation.replace(" ", "")) <= set(PHONES):
+        return " ".join(plain_to_ipa(word) for word in pronunciation.split())
+    return pronunciation
 
 
 def _spoken(todo: Sequence[tuple[Line, Path]], jobs: int) -> Iterator[None]:

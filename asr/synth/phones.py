@@ -1,4 +1,4 @@
-"""Phones: the ARPAbet of English dictionaries, as the IPA that espeak-ng writes and Kokoro reads."""
+"""Phones as the IPA that espeak-ng writes and Kokoro reads: from ARPAbet, and from one character a phone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ _CONSONANTS = {
     "M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ", "V": "v", "W": "w",
     "Y": "j", "Z": "z", "ZH": "ʒ",
 }  # fmt: skip
+_PLAIN = {
+    "aɪ": "a^ɪ", "aʊ": "a^ʊ", "ɔɪ": "ɔ^ɪ", "a": "ɑː", "e": "e^ɪ", "i": "iː", "o": "o^ʊ", "u": "uː", "ɑ": "ɑː",
+    "ɔ": "ɔː", "ɜ": "ɜː", "r": "ɹ", "ʧ": "t^ʃ", "ʤ": "d^ʒ",
+}  # fmt: skip
+_SOUND = re.compile("|".join(sorted(_PLAIN, key=len, reverse=True)) + "|.")
+_PLAIN_VOWEL = re.compile("[aeiouæɑɔəɛɜɪʊʌ]")
 _STRESS = {"1": "ˈ", "2": "ˌ"}
 _PHONE = re.compile(r"([A-Z]{1,2})([012]?)")
 
@@ -49,3 +55,14 @@ def to_ipa(phones: Iterable[str]) -> str:
 def _known(phone: str) -> bool:
     match = _PHONE.fullmatch(phone)
     return match is not None and (match[1] in _VOWELS or (match[1] in _CONSONANTS and not match[2]))
+
+
+def plain_to_ipa(phones: str) -> str:
+    """A word in one character a phone (`asr.unknown.phones`), unmarked for stress, as IPA.
+
+    The last vowel but one is stressed, as in most names that English borrows; in shorter words the only one.
+    """
+    sounds = _SOUND.findall(phones)
+    vowels = [place for place, sound in enumerate(sounds) if _PLAIN_VOWEL.match(sound)]
+    stressed = vowels[max(0, len(vowels) - 2)] if vowels else -1
+    return "".join(("ˈ" if place == stressed else "") + _PLAIN.get(s, s) for place, s in enumerate(sounds))
