@@ -115,10 +115,12 @@ class Recognizer:
 
     def warm(self) -> None:
         """Runs everything once, so that the first stream does not wait for compilers and caches."""
-        stream = self.stream()
-        stream.accept(np.random.default_rng(0).normal(0.0, 0.05, 2 * SAMPLE_RATE_HZ).astype(np.float32))
-        stream.partial()
-        stream.finish()
+        noise = np.random.default_rng(0).normal(0.0, 0.05, 2 * SAMPLE_RATE_HZ).astype(np.float32)
+        hints = self.hints((("a", 1.0), ("call $NAME", 1.0)), {"NAME": ("b",)})
+        for stream in (self.stream(), self.stream(hints=hints)):
+            stream.accept(noise)
+            stream.partial()
+            stream.finish()
 
     def stream(
         self, nbest: int = 1, hints: Hints | None = None, *, watched: bool = False, keep_posteriors: bool = False
