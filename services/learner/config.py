@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from asr.config import load_config
 from asr.errors import ConfigError
+from services.learner.job_config import LearningConfig, RolloutConfig
 
 DEFAULT = Path(__file__).parents[2] / "data" / "learner.yaml"
 
@@ -235,6 +236,8 @@ class LearnerConfig:
     monitor: MonitorConfig = MonitorConfig()
     drift: DriftConfig = DriftConfig()
     webhook: WebhookConfig = WebhookConfig()
+    learning: LearningConfig = LearningConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
 
 Figure = Literal["rate", "distribution"]

@@ -22,7 +22,7 @@ from asr.evaluate import Results, RunConfig
 from asr.evaluate.gate import GateConfig, Pair, Sizes, Verdict, judge
 from asr.evaluate.parallel import recognise_in_parallel
 from asr.learn.config import located
-from asr.learn.probe import test_lines
+from asr.learn.probe import probe_lines
 from asr.learn.synthesis import speak_all, write_lines
 
 DEFAULT = Path("data/gate.yaml")
@@ -174,7 +174,7 @@ def run_gate(
 def _speak(names: Sequence[str], config: GatingConfig, work: Path, progress: Progress) -> Path:
     """The manifest of utterances with the names; what is spoken already is kept."""
     wanted = config.names
-    lines = test_lines(names, kokoro=wanted.natural, flite=wanted.robotic, seed=wanted.seed)
+    lines = probe_lines(names, kokoro=wanted.natural, flite=wanted.robotic, seed=wanted.seed)
     folder = work / "names"
     utterances = speak_all(
         lines, folder, jobs=config.jobs, progress=lambda done, total: progress("speaking names", done, total)

@@ -11,16 +11,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import scipy.stats
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.faults import crash_point
+from services.learner.job_config import RolloutConfig
 from services.learner.names import set_status
 from services.registry import Registry, Rollout
 from services.store.database import Store
@@ -28,31 +26,6 @@ from services.store.models import AuditEntry, Job, LearnedBundle, Name, Query
 
 LEARNER = "learner"
 CANARY, LIVE, REFUSED, ROLLED_BACK, REPLACED = "canary", "live", "refused", "rolled back", "replaced"
-
-
-@validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class RolloutConfig:
-    """How a bundle that passed the gate is let in.
-
-    Attributes:
-        canary_share: of the streams it answers first; 0 makes it live at once.
-        canary_queries: answers after which it is compared with the live bundle and, if it holds, made live.
-        canary_minutes: after so long it is made live with fewer answers too, if those it has do not speak against it.
-        watch_minutes: how long after that it is watched.
-        min_queries: fewer answers of either bundle are not compared.
-        alpha: of the tests, one-sided; divided by their number.
-        max_confidence_drop: a lower mean confidence is a fall only if by more than this.
-        max_empty_rise: a higher share of empty answers likewise.
-    """
-
-    canary_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    canary_queries: Annotated[int, Field(ge=1)] = 200
-    canary_minutes: Annotated[float, Field(ge=0)] = 30.0
-    watch_minutes: Annotated[float, Field(ge=0)] = 240.0
-    min_queries: Annotated[int, Field(ge=2)] = 30
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    max_confidence_drop: Annotated[float, Field(ge=0, le=1)] = 0.02
-    max_empty_rise: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
 @dataclass(frozen=True, slots=True)
