@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from asr.corpus.manifest import Manifest, Problem
+from asr.errors import InputError
+from asr.evaluate.run import Listener, RunConfig, recognise
 from asr.learn.casting import MEASURE, Line, queries_of
 from asr.learn.config import located
+from asr.learn.synthesis import speak_all, write_lines
 from asr.synth.names import mentions
 from asr.synth.queries import read_grammar
 from asr.synth.voices import of_engine
@@ -83,3 +88,35 @@ def recall(names: Sequence[str], texts: Sequence[str]) -> Recall:
         counted[1] += 1
     by_name = {name: (heard, said) for name, (heard, said) in found.items()}
     return Recall(sum(said for _, said in by_name.values()), sum(heard for heard, _ in by_name.values()), by_name)
+
+
+def speak_probe(
+    lines: Sequence[Line], folder: Path, jobs: int = 1, progress: Callable[[int, int], None] = lambda *_: None
+) -> Manifest:
+    """Speaks a test into a folder, where audio that is there is kept; the rows stand in the lines' order."""
+    utterances = speak_all(lines, folder, jobs=jobs, progress=progress)
+    path = write_lines(lines, utterances, folder)[MEASURE]
+    return Manifest(path, tuple(utterances))
+
+
+def hear_probe(
+    listener: Listener,
+    lines: Sequence[Line],
+    manifest: Manifest,
+    snr_db: float | None = None,
+    report: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """What is heard of each line, as it is (None) or in a car's cabin at a ratio of speech to noise.
+
+    Raises:
+        InputError: an utterance cannot be heard.
+    """
+    texts: list[str] = []
+    for item in recognise(listener, [manifest], RunConfig(snr_db=(snr_db,), noise="cabin")):
+        if item.error:
+            raise InputError(str(Problem(item.utterance.id, item.error)))
+        texts.append(item.hypothesis or "")
+        report()
+    if len(texts) != len(lines):
+        raise InputError(f"{manifest.path}: {len(texts)} utterances were heard of {len(lines)} lines")
+    return texts

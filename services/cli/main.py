@@ -22,6 +22,7 @@ from services.cli.doctor import doctor
 from services.cli.evaluate import compare, evaluate
 from services.cli.keys import keys_app
 from services.cli.ladder import ladder
+from services.cli.learn import learn_app
 from services.cli.models import app as models_app
 from services.cli.privacy import privacy_app
 from services.cli.report import report
@@ -52,6 +53,7 @@ bench_app.command("load")(bench_load)
 bench_app.command("soak")(bench_soak)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
+app.add_typer(learn_app, name="learn")
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
 app.add_typer(privacy_app, name="privacy")

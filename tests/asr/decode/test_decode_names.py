@@ -153,7 +153,9 @@ def test_names_gain_and_the_rest_stays(models) -> None:
 
     assert total(model, "call will kowalski") > total(base, "call will kowalski") + 3
     assert 0 >= total(model, "play some jazz") - total(base, "play some jazz") > -1
-    assert "zendaya" in model and "zendaya" not in base and "<unk>" not in model
+    assert "zendaya" in model
+    assert "zendaya" not in base
+    assert "<unk>" not in model
     assert model.fit(["call zendaya at home"]).oov_rate == 0
     assert model.fit(["call zendaya at home"]).perplexity < base.fit(["call will at home"]).perplexity * 3
 
@@ -181,10 +183,11 @@ def test_the_decoder_hears_a_learned_name_and_knows_its_words(models) -> None:
     plain, named = (Decoder(tokens, config, 0.02, lm) for lm in (base, NamesModel(base, context, LEARNED)))
     assert plain.decode(frames)[0].text == "zindoya"
     assert named.decode(frames)[0].text == "zendaya"
-    assert named.known is not None and {"zendaya", "kowalski", "smith's"} <= named.known
+    assert named.known is not None
+    assert {"zendaya", "kowalski", "smith's"} <= named.known
 
 
-def test_a_bundle_carries_its_names_and_one_without_them_opens(models, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_carries_its_names_and_one_without_them_opens(tiny_bundle: Path, tmp_path: Path) -> None:
     parent = load_bundle(tiny_bundle)
     assert parent.learned_names() is None
     (tmp_path / NAMES).write_text(LEARNED.dump())
