@@ -12,6 +12,7 @@ import datetime
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -86,6 +87,30 @@ class Registry:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder else bundles_folder()
+
+    def begin(self) -> None:
+        """Makes the folder a registry, if it is none yet, with the shipped bundle as the live one.
+
+        Raises:
+            BundleError: there is no shipped bundle, or the folder cannot be written.
+        """
+        if {LIVE, DEFAULT_ALIAS} & self.aliases().keys():
+            return
+        shipped = find_bundle(None)
+        target = self.folder / shipped.name
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f".{shipped.name}.partial-{os.getpid()}"
+            if not target.is_dir():
+                shutil.copytree(shipped, partial)
+                with self._locked():  # another process may have been as far
+                    if target.is_dir():
+                        shutil.rmtree(partial)
+                    else:
+                        partial.rename(target)
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be made a registry ({error.strerror or error})") from error
+        self.promote(shipped.name, "the shipped bundle")
 
     def entries(self) -> list[Entry]:
         """All bundles, sorted by hash."""

@@ -9,7 +9,7 @@ import typer
 
 from asr import __version__
 from asr.errors import DengarError, MissingDependencyError
-from services.cli import augment, cabin, data, output
+from services.cli import augment, cabin, data, learn_jobs, output
 from services.cli.bench import bench
 from services.cli.bench_endpoint import bench_endpoint
 from services.cli.bench_hints import bench_hints
@@ -54,6 +54,10 @@ bench_app.command("soak")(bench_soak)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(learn_app, name="learn")
+learn_app.command("run")(learn_jobs.run)
+learn_app.command("status")(learn_jobs.status)
+learn_app.command("request")(learn_jobs.request)
+learn_app.command("prepare")(learn_jobs.prepare)
 app.add_typer(models_app, name="models")
 app.add_typer(store_app, name="store")
 app.add_typer(privacy_app, name="privacy")
