@@ -88,7 +88,8 @@ def to_mono_16k(samples: npt.NDArray[np.floating], rate_hz: int, name: str) -> S
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     if channels > MAX_CHANNELS or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise AudioError(f"{name}: found {channels} channels at {rate_hz} Hz; {_ACCEPTED}")
-    mono = samples if samples.ndim == 1 else samples.mean(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite: `checked` refuses it
+        mono = samples if samples.ndim == 1 else samples.mean(axis=1)
     if rate_hz != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ)
     return np.ascontiguousarray(mono, dtype=np.float32)

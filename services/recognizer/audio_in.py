@@ -67,7 +67,7 @@ class Normaliser:
             raise AudioLimitError(
                 f"the audio is longer than the limit of {self._max_duration_s:g} s; send it in several calls"
             )
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite, and so refused
             mono = frames[:, 0] if self.channels == 1 else frames.mean(axis=1, dtype=np.float32)
         if not np.isfinite(mono).all():
             raise AudioError("the audio holds NaN or infinite samples; write it again with finite values in [-1, 1]")
