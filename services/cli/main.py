@@ -27,6 +27,7 @@ from services.cli.models import app as models_app
 from services.cli.privacy import privacy_app
 from services.cli.report import report
 from services.cli.serve import serve
+from services.cli.simulate import simulate
 from services.cli.store import store_app
 from services.cli.stream import stream
 from services.cli.synth import heldout_names, synth
@@ -72,6 +73,7 @@ app.command("serve")(serve)
 app.command("stream")(stream)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
+app.command("simulate")(simulate)
 data_app.command("ingest")(data.ingest)
 data_app.command("report")(data.report)
 data_app.command("augment")(augment.augment)

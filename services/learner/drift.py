@@ -205,7 +205,8 @@ def stability_index(now: Floats, before: Floats) -> float:
     grouped = [np.add.reduceat(counts, np.concatenate([[0], cuts])) + 0.5 for counts in (now, before)]
     p, q = (counts / counts.sum() for counts in grouped)
     chance = (len(p) - 1) * (1 / now.sum() + 1 / before.sum())
-    return max(0.0, float(((p - q) * np.log(p / q)).sum()) - chance)
+    divergence = float(((p - q) * np.log(p / q)).sum())
+    return max(0.0, divergence - float(chance))
 
 
 def overdispersion(counts: Floats, days: npt.NDArray[np.int_]) -> float:
