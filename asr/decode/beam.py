@@ -14,21 +14,21 @@ complete phrases only.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
 
 import kenlm
 import numpy as np
 
-from asr.decode import prefixes, search
+from asr.decode import prefixes, search, settle
 from asr.decode.config import DecoderConfig
 from asr.decode.hints import Hints, Pricing
 from asr.decode.lm import LanguageModel
 from asr.decode.spelling import spelling_model
 from asr.decode.trie import NO_WORD, best_below, build_trie
 from asr.decode.types import Hypothesis, LogProbs, Tokens
-from asr.decode.words import Alignment, Reading, interim, rank, read
+from asr.decode.words import NO_BEGINNING, Alignment, Reading, interim, rank, read
 
-_BLOCK_FRAMES = 256
+_BLOCK_FRAMES = 64
 
 
 class BeamModel:
@@ -84,7 +84,7 @@ class BeamModel:
 
 
 class BeamSearch:
-    """The search state of one stream."""
+    """The search state of one stream, whose size does not grow with the stream (see `asr.decode.settle`)."""
 
     def __init__(self, model: BeamModel, frame_s: float, hints: Hints | None = None) -> None:
         self._model, self._frame_s, self._hints = model, frame_s, hints
@@ -99,7 +99,9 @@ class BeamSearch:
         self._sizes = np.array([1, 1, 0, 0], np.int64)
         self._frames = 0
         self._states: list[kenlm.State] = [model.lm.start()] if model.lm else []
-        self._reserve(1)
+        self._beginning = NO_BEGINNING
+        self._best: Hypothesis | None = None
+        self._resize(1)
         root = self._nodes[prefixes.ROOT]
         root["parent"] = root["token"] = root["child"] = root["sibling"] = -1
         root["after"] = prefixes.UNSCORED
@@ -108,26 +110,43 @@ class BeamSearch:
         only["record_b"] = only["record_n"] = only["last_b"] = only["last_n"] = -1
         only["symbol"] = only["best_n"] = -np.inf
 
+    @property
+    def settled(self) -> int:
+        """How many of the first words nothing can change any more."""
+        return len(self._beginning.words)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tree in memory."""
+        return sum(array.nbytes for array in (self._nodes, self._records, self._slot, self._places, self._granted))
+
     def accept(self, log_probs: LogProbs) -> None:
         """Takes frames of shape (T, V)."""
-        for start in range(0, len(log_probs), _BLOCK_FRAMES):
-            self._advance(log_probs[start : start + _BLOCK_FRAMES])
+        for block in self._blocks(log_probs):
+            self._make_room(len(block))
+            self._advance(block)
+            if self._frames % _BLOCK_FRAMES == 0 and (symbols := self._drop_distant()):
+                self._compact(symbols)
 
-    def copy(self) -> BeamSearch:
-        """The same state, apart."""
-        other = copy.copy(self)
-        nodes, records = int(self._sizes[0]), int(self._sizes[2])
-        other._nodes, other._records = self._nodes[:nodes].copy(), self._records[:records].copy()
-        other._slot = self._slot[:nodes].copy()
-        other._beam, other._wanted, other._sizes = self._beam.copy(), self._wanted.copy(), self._sizes.copy()
-        other._states = list(self._states)
-        if self._hints:
-            other._places, other._granted = self._places[:nodes].copy(), self._granted[:nodes].copy()
-        return other
+    def preview(self, log_probs: LogProbs) -> Hypothesis:
+        """The best prefix if these frames (T, V) came next; then all is as before."""
+        self._make_room(len(log_probs))
+        beam, sizes, frames, best = self._beam.copy(), self._sizes.copy(), self._frames, self._best
+        try:
+            for block in self._blocks(log_probs):
+                self._advance(block)
+                if self._frames % _BLOCK_FRAMES == 0:
+                    self._drop_distant()
+            return self.best()
+        finally:
+            search.cut_back(self._nodes, int(sizes[0]), int(self._sizes[0]))
+            self._beam[:], self._sizes[:], self._frames, self._best = beam, sizes, frames, best
 
     def best(self) -> Hypothesis:
         """The best prefix so far; an open last word counts as the best that can become of it."""
-        return interim(self._read(0, float(self._beam[0]["total"])))
+        if self._best is None:
+            self._best = self._beginning.joined(interim(self._read(0, float(self._beam[0]["total"]))))
+        return self._best
 
     def finish(self, nbest: int) -> list[Hypothesis]:
         """The best texts if the audio ended here."""
@@ -144,13 +163,24 @@ class BeamSearch:
                 state = node["after"] if node["open"] else node["state"]
                 total += float(node["gain"]) + self._model.config.lm_weight * self._model.lm.end(self._states[state])
             readings.append(self._read(index, total))
-        return rank(readings, nbest)
+        return [self._beginning.joined(hypothesis) for hypothesis in rank(readings, nbest)]
+
+    def _blocks(self, log_probs: LogProbs) -> Iterator[LogProbs]:
+        """Cut where the stream is a multiple of `_BLOCK_FRAMES` long, whatever the calls."""
+        while len(log_probs):
+            size = _BLOCK_FRAMES - self._frames % _BLOCK_FRAMES
+            yield log_probs[:size]
+            log_probs = log_probs[size:]
+
+    def _arrays(self) -> tuple[prefixes.State, prefixes.Hinted | None]:
+        state = prefixes.State(self._nodes, self._records, self._beam, self._sizes, self._wanted, self._slot)
+        return state, prefixes.Hinted(self._hints.graph, self._places, self._granted) if self._hints else None
 
     def _advance(self, log_probs: LogProbs) -> None:
-        self._reserve(len(log_probs))
+        """Takes frames for which there is room."""
         model, config = self._model, self._model.config
-        state = prefixes.State(self._nodes, self._records, self._beam, self._sizes, self._wanted, self._slot)
-        hinted = prefixes.Hinted(self._hints.graph, self._places, self._granted) if self._hints else None
+        state, hinted = self._arrays()
+        self._best = None
         done = 0
         while done < len(log_probs):
             done += search.advance(
@@ -185,13 +215,30 @@ class BeamSearch:
         traced = search.trace(
             self._nodes, self._records, cell["node"], cell[f"record_{end}"], cell[f"last_{end}"], cell[f"peak_{end}"]
         )
-        return read(Alignment(*traced), self._model.tokens, self._frame_s, score)
+        return read(Alignment(*traced), self._model.tokens, self._frame_s, score, self._beginning)
 
-    def _reserve(self, frames: int) -> None:
-        """Makes room for what `frames` more can add at most."""
+    def _drop_distant(self) -> int:
+        return int(settle.drop_distant(self._arrays()[0], self._model.config.settled_symbols))
+
+    def _make_room(self, frames: int) -> None:
+        """Makes room for what `frames` more can add at most; first where what is dead lies."""
         most = frames * len(self._beam)
-        self._nodes = _grown(self._nodes, int(self._sizes[0]) + most, 0)
-        self._records = _grown(self._records, int(self._sizes[2]) + most, 0)
+        if self._sizes[0] + most > len(self._nodes) or self._sizes[2] + most > len(self._records):
+            self._compact(0)
+            self._resize(most)
+
+    def _compact(self, symbols: int) -> None:
+        """Throws away what cannot matter any more, and settles at least so many symbols."""
+        taken = settle.compact(*self._arrays(), symbols, len(self._states))
+        self._states = [self._states[number] for number in taken.states.tolist()]
+        if len(taken.ids):
+            certain = Alignment(taken.ids, taken.starts, taken.ends, taken.peaks)
+            self._beginning = self._beginning.then(certain, self._model.tokens, self._frame_s)
+
+    def _resize(self, most: int) -> None:
+        """Makes room for so many more, and for what is there once again: so compacting costs little for each frame."""
+        self._nodes = _grown(self._nodes, 2 * int(self._sizes[0]) + most, 0)
+        self._records = _grown(self._records, 2 * int(self._sizes[2]) + most, 0)
         self._slot = _grown(self._slot, len(self._nodes), -1)
         if self._hints:
             self._places = _grown(self._places, len(self._nodes), 0)
@@ -201,8 +248,6 @@ class BeamSearch:
 def _grown(array: prefixes.Array, size: int, fill: int) -> prefixes.Array:
     if size <= len(array):
         return array
-    larger = np.zeros(max(size, 2 * len(array)), array.dtype)
-    if fill:
-        larger[:] = fill
+    larger = np.full(size, fill, array.dtype) if fill else np.zeros(size, array.dtype)
     larger[: len(array)] = array
     return larger

@@ -8,6 +8,7 @@ to a few thousand words by `dengar bundle tune`, and stays readable in the bundl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import astuple, replace
 
@@ -35,24 +36,14 @@ def final(hypothesis: Hypothesis, calibration: Calibration, known: Collection[st
     return replace(changed, confidence=float(probabilities(features, astuple(calibration.text))[0]))
 
 
-def partial(hypothesis: Hypothesis, calibration: Calibration, known: Collection[str] | None) -> Hypothesis:
-    """The same for an interim result, whose confidence as a whole is that of its weakest word."""
-    words = _calibrated(hypothesis.words, calibration.interim, known)
-    whole = min((word.confidence for word in words), default=hypothesis.confidence)
-    return replace(hypothesis, words=words, confidence=whole)
+def interim(words: Sequence[Word], calibration: Calibration, known: Collection[str] | None) -> tuple[Word, ...]:
+    """The same for words of an interim result, which as a whole is as probable as its weakest word."""
+    return _calibrated(words, calibration.interim, known)
 
 
 def word_features(words: Sequence[Word], known: Collection[str] | None) -> Floats:
     """Shape (N, 4), in the order of `WordWeights` after its bias; confidences are raw."""
-    rows = [
-        (
-            _logit(word.confidence),
-            np.log(len(word.word)),
-            np.log((word.end_s - word.start_s) / len(word.word)),
-            float(known is not None and word.word not in known),
-        )
-        for word in words
-    ]
+    rows = [_features(word, known) for word in words]
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
@@ -111,9 +102,20 @@ def expected_calibration_error(probability: Floats, right: npt.NDArray[np.bool_]
     return float(gap.sum() / max(1, len(probability)))
 
 
+def _features(word: Word, known: Collection[str] | None) -> tuple[float, float, float, float]:
+    letters = len(word.word)
+    pace = math.log((word.end_s - word.start_s) / letters)
+    return _logit(word.confidence), math.log(letters), pace, float(known is not None and word.word not in known)
+
+
 def _calibrated(words: Sequence[Word], weights: WordWeights, known: Collection[str] | None) -> tuple[Word, ...]:
-    right = probabilities(word_features(words, known), astuple(weights)).tolist()
-    return tuple(replace(word, confidence=p) for word, p in zip(words, right, strict=True))
+    """Word by word, so that the last digit does not depend on how many there are."""
+    bias, *slopes = astuple(weights)
+    found: list[Word] = []
+    for word in words:
+        odds = bias + math.fsum(slope * value for slope, value in zip(slopes, _features(word, known), strict=True))
+        found.append(Word(word.word, word.start_s, word.end_s, 0.5 * (1.0 + math.tanh(0.5 * odds))))
+    return tuple(found)
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -123,4 +125,4 @@ def _sigmoid(x: Floats) -> Floats:
 
 def _logit(p: float) -> float:
     p = min(max(p, _SURE), 1.0 - _SURE)
-    return float(np.log(p) - np.log1p(-p))
+    return math.log(p) - math.log1p(-p)

@@ -84,6 +84,8 @@ class DecoderConfig:
         hint_boost: what a phrase hint without a boost of its own is worth, in nats.
         hint_word_cost: within a phrase hint no word scores less than minus this, in nats; so a word that the language
             model does not know, or hardly ever saw, is not charged for that where it is expected.
+        settled_symbols: readings that differ from the best one further back than so many symbols are dropped, so that a
+            stream may last for ever; 500 are half a minute of speech.
         nbest: alternatives returned when the caller does not say.
         calibration: makes probabilities of confidences; None leaves them raw.
     """
@@ -98,5 +100,6 @@ class DecoderConfig:
     unknown_context: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     hint_boost: Annotated[float, Field(gt=0, le=20)] = 1.0
     hint_word_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
+    settled_symbols: Annotated[int, Field(ge=20)] = 500
     nbest: Annotated[int, Field(ge=1, le=100)] = 1
     calibration: Calibration | None = None

@@ -12,7 +12,7 @@ from asr.decode import confidence
 from asr.decode.config import DecoderConfig
 from asr.decode.greedy import GreedySearch
 from asr.decode.lm import LanguageModel
-from asr.decode.types import Hypothesis, LogProbs, Tokens
+from asr.decode.types import Hypothesis, LogProbs, Tokens, Word
 from asr.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 class Search(Protocol):
     """One stream's search: greedy or beam."""
 
+    @property
+    def settled(self) -> int: ...
     def accept(self, log_probs: LogProbs) -> None: ...
     def best(self) -> Hypothesis: ...
-    def copy(self) -> Search: ...
+    def preview(self, log_probs: LogProbs) -> Hypothesis: ...
     def finish(self, nbest: int) -> list[Hypothesis]: ...
 
 
@@ -100,6 +102,8 @@ class DecoderStream:
         self._silent = np.array([not piece for piece in decoder.tokens.pieces])
         self._silent_frames = 0
         self._frames = 0
+        self._settled: list[Word] = []
+        self._least = 1.0
 
     def accept(self, log_probs: LogProbs) -> None:
         """Takes the next frames.
@@ -110,13 +114,9 @@ class DecoderStream:
         Raises:
             InputError: another shape, or values that are not log-posteriors (NaN, a frame without any mass).
         """
-        log_probs = np.array(log_probs, dtype=np.float32, order="C")  # a copy: one compiled type, nobody else's memory
-        if log_probs.ndim != 2 or log_probs.shape[1] != len(self._decoder.tokens):
-            raise InputError(f"log_probs: shape {log_probs.shape} is not (frames, {len(self._decoder.tokens)} symbols)")
+        log_probs = self._checked(log_probs)
         if not len(log_probs):
             return
-        if not np.isfinite(log_probs.max(axis=1)).all():
-            raise InputError("log_probs: holds NaN or a frame without any probability; the acoustic model is broken")
         self._frames += len(log_probs)
         spoken = np.flatnonzero(~self._silent[log_probs.argmax(axis=1)])
         if len(spoken):
@@ -127,14 +127,15 @@ class DecoderStream:
 
     def best(self) -> Hypothesis:
         """The best reading so far, its last word perhaps incomplete."""
-        best, calibration = self._search.best(), self._decoder.config.calibration
-        return confidence.partial(best, calibration, self._decoder.known) if calibration else best
+        return self._likely(self._search.best())
 
     def preview(self, log_probs: LogProbs) -> Hypothesis:
-        """The best reading if these frames (T, V) came next; the stream is left as it is."""
-        ahead = DecoderStream(self._decoder, self._search.copy())
-        ahead.accept(log_probs)
-        return ahead.best()
+        """The best reading if these frames (T, V) came next; the stream is left as it is.
+
+        Raises:
+            InputError: as `accept`.
+        """
+        return self._likely(self._search.preview(self._checked(log_probs)))
 
     def finish(self, nbest: int | None = None) -> list[Hypothesis]:
         """The best distinct texts, at least one, best first; the stream itself is left as it is."""
@@ -153,3 +154,27 @@ class DecoderStream:
     def trailing_silence_s(self) -> float:
         """Seconds since the last frame whose best symbol is spoken; all of them if there was none."""
         return self._silent_frames * self._decoder.frame_s
+
+    def _checked(self, log_probs: LogProbs) -> LogProbs:
+        log_probs = np.array(log_probs, dtype=np.float32, order="C")  # a copy: one compiled type, nobody else's memory
+        if log_probs.ndim != 2 or log_probs.shape[1] != len(self._decoder.tokens):
+            raise InputError(f"log_probs: shape {log_probs.shape} is not (frames, {len(self._decoder.tokens)} symbols)")
+        if not np.isfinite(log_probs.max(axis=1)).all():
+            raise InputError("log_probs: holds NaN or a frame without any probability; the acoustic model is broken")
+        return log_probs
+
+    def _likely(self, best: Hypothesis) -> Hypothesis:
+        """An interim result with its confidences as probabilities; words that are settled are only looked at once."""
+        calibration, known = self._decoder.config.calibration, self._decoder.known
+        if calibration is None:
+            return best
+        new = best.words[len(self._settled) : self._search.settled]
+        if new:
+            settled = confidence.interim(new, calibration, known)
+            self._settled += settled
+            self._least = min(self._least, *(word.confidence for word in settled))
+        words = confidence.interim(best.words[len(self._settled) :], calibration, known)
+        if not (self._settled or words):
+            return best
+        least = min([self._least, *(word.confidence for word in words)])
+        return replace(best, words=(*self._settled, *words), confidence=least)

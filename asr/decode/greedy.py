@@ -21,11 +21,17 @@ class GreedySearch:
         self._ids.append(log_probs.argmax(axis=1).astype(np.int32))
         self._peaks.append(log_probs.max(axis=1))
 
-    def copy(self) -> GreedySearch:
-        """The same state, apart."""
+    @property
+    def settled(self) -> int:
+        """Of the words, none: the last frames may always go on with what was there."""
+        return 0
+
+    def preview(self, log_probs: LogProbs) -> Hypothesis:
+        """The text if these frames (T, V) came next; then all is as before."""
         other = GreedySearch(self._tokens, self._frame_s)
         other._ids, other._peaks = list(self._ids), list(self._peaks)
-        return other
+        other.accept(log_probs)
+        return other.best()
 
     def best(self) -> Hypothesis:
         """The text so far."""

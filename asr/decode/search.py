@@ -323,6 +323,13 @@ def advance(
 
 
 @numba.njit(cache=True, nogil=True)
+def cut_back(nodes: Array, kept: int, used: int) -> None:
+    """Unlinks the nodes that `advance` added last, so that only the first `kept` of `used` are there."""
+    for node in range(used - 1, kept - 1, -1):
+        nodes[nodes[node].parent].child = nodes[node].sibling
+
+
+@numba.njit(cache=True, nogil=True)
 def trace(
     nodes: Array, records: Array, node: int, record: int, last: int, peak: float
 ) -> tuple[Array, Array, Array, Array]:
