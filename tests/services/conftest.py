@@ -20,6 +20,9 @@ from asr.endpoint import Evidence
 from asr.voice_activity import VoiceFrames
 from services.recognizer.config import server_config
 from services.recognizer.server import Server
+from tests.services.databases import database_url, empty_url, migrated_sqlite, postgres_server
+
+__all__ = ["database_url", "empty_url", "migrated_sqlite", "postgres_server"]
 
 RATE_HZ = 16_000
 TONES_HZ = {"one": 500, "two": 800, "three": 1300, "four": 2100}
