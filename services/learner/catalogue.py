@@ -11,8 +11,10 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from asr.errors import ConfigError, TextError
+from asr.unknown.types import Entity
 from services.learner.names import spoken
-from services.store.models import AuditEntry, CatalogueEntity
+from services.store import audit
+from services.store.models import CatalogueEntity
 
 MAX_IMPORT = 10_000
 """Entities in one import."""
@@ -100,14 +102,31 @@ def import_entities(session: Session, entities: Iterable[Given], source: str = "
     names = list(wanted)
     for start in range(0, len(names), _AT_ONCE):
         _write(session, [wanted[name] for name in names[start : start + _AT_ONCE]], source, now, done)
-    told = {"added": done.added, "updated": done.updated, "refused": done.refused_count}
-    session.add(AuditEntry(at=now, actor=actor, action="names.imported", subject=source, cause="", details=told))
+    audit.record(
+        session,
+        actor,
+        "names.imported",
+        source or "catalogue",
+        at=now,
+        added=done.added,
+        updated=done.updated,
+        refused=done.refused_count,
+    )
     return done
 
 
-def entity_count(session: Session) -> int:
-    """How many entities there are."""
-    return session.scalar(select(func.count()).select_from(CatalogueEntity)) or 0
+def catalogue_revision(session: Session) -> tuple[int, datetime.datetime | None]:
+    """Changes when the catalogue does: how many entities there are, and when one was written last."""
+    count, at = session.execute(select(func.count(), func.max(CatalogueEntity.at))).one()
+    return count, at
+
+
+def entities(session: Session, limit: int) -> tuple[list[Entity], int]:
+    """The likeliest entities, and how many are left out."""
+    columns = (CatalogueEntity.name, CatalogueEntity.kind, CatalogueEntity.weight)
+    ordered = select(*columns).order_by(CatalogueEntity.weight.desc(), CatalogueEntity.id).limit(limit)
+    found = [Entity(name, kind, weight) for name, kind, weight in session.execute(ordered)]
+    return found, max(0, (session.scalar(select(func.count()).select_from(CatalogueEntity)) or 0) - len(found))
 
 
 def _write(session: Session, wanted: list[Given], source: str, now: datetime.datetime, done: Imported) -> None:

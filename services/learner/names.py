@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from asr.corpus.text import normalise
 from asr.errors import ConfigError, MissingDependencyError, NotFoundError, TextError
-from services.store.models import AuditEntry, Mention, Name
+from services.store import audit
+from services.store.models import Mention, Name
 
 Status: TypeAlias = Literal["watched", "proposed", "approved", "learned", "rejected"]
 STATUSES: tuple[Status, ...] = ("watched", "proposed", "approved", "learned", "rejected")
@@ -126,7 +127,7 @@ def set_status(
     before, name.status, name.reason, name.changed_at = name.status, status, reason[:MAX_REASON], now
     session.add(name)
     told = {"before": before, "mentions": name.mentions, "users": name.users, **(details or {})}
-    session.add(AuditEntry(at=now, actor=actor, action=f"name.{status}", subject=name.id, cause=cause, details=told))
+    audit.record(session, actor, f"name.{status}", name.id, cause, at=now, **told)
     return name
 
 
@@ -224,12 +225,6 @@ def recount(session: Session, name: Name, now: datetime.datetime | None = None) 
 
     week = between(now - 8 * DAY, now - DAY)
     name.trend = between(now - DAY, now) / (max(1, week) / 7)
-
-
-def audit_trail(session: Session, name: Name, limit: int = 1000) -> Sequence[AuditEntry]:
-    """What happened to a name, oldest first."""
-    query = select(AuditEntry).where(AuditEntry.subject == name.id).order_by(AuditEntry.id).limit(limit)
-    return session.scalars(query).all()
 
 
 def revision(session: Session) -> Revision:

@@ -36,7 +36,7 @@ from services.recognizer.keys import Key, KeyRing
 from services.recognizer.quotas import Account, Quotas, Recent, TokenBucket, set_account
 from services.recognizer.status import ForbiddenError, QuotaError, RefusalError, UnauthenticatedError, abort, status_of
 
-ADMIN_METHODS = ("/dengar.v1.Admin/",)
+ADMIN_METHODS = ("/dengar.v1.Admin/", "/dengar.v1.Names/", "/dengar.v1.Privacy/")
 CALLERS = 10_000
 TRUSTED_S = 3600.0
 audit = logging.getLogger("dengar.audit")

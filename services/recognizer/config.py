@@ -10,6 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from asr.endpoint import EndpointConfig
 from asr.errors import ConfigError
+from services.recognizer.live_names import LiveNamesConfig
+from services.store.config import StoreConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -40,6 +42,8 @@ class ServerConfig:
         call_timeout_s: how long one call may last, whatever it sends.
         interim_interval_ms: interim results come at most this often.
         endpoint: when a single utterance ends, where the request does not say.
+        store: where queries are kept whose users allow it, and names are found; None: nothing is kept.
+        names: how approved names are served; without a store there are none.
         drain_s: how long running calls may go on once the server is told to stop.
     """
 
@@ -66,6 +70,8 @@ class ServerConfig:
     call_timeout_s: Annotated[float, Field(gt=0, le=7200)] = 600.0
     interim_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 100.0
     endpoint: EndpointConfig = EndpointConfig()
+    store: StoreConfig | None = None
+    names: LiveNamesConfig = LiveNamesConfig()
     drain_s: Annotated[float, Field(ge=0, le=7200)] = 30.0
 
 

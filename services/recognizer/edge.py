@@ -99,6 +99,7 @@ class Edge:
     Attributes:
         metrics: for the service to count with; counts nothing if there is no `metrics_port`.
         metrics_port: where they are served, or None.
+        has_keys: callers have API keys.
         interceptors: for `grpc.aio.server`, in this order.
 
     Raises:
@@ -121,6 +122,7 @@ class Edge:
             metrics = self.metrics
             self._certificates = Certificates(config.tls, lambda: metrics.broken_file("tls")) if config.tls else None
             keys = KeyRing(config.keys, lambda: metrics.broken_file("keys")) if config.keys else None
+            self.has_keys = keys is not None
             access = Access(config.access, keys, metrics.refused)
             self.interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [
                 CallMetrics(metrics),

@@ -34,6 +34,10 @@ class Sources:
         bundles: hash of the bundle in each role, as `live` and `candidate`.
         shadow: streams that the candidate decoded silently, words of the live answers to them, edits between the two.
         keys: API keys that are loaded.
+        query_log: queries by what became of them, as `written`, `left_out` or a cause of `LogCounters.dropped`.
+        query_log_waiting: queries on their way into the store, and the age of the oldest in seconds.
+        query_log_faults: queries `not_searched` for unknown words, `without_audio` that they should have, `retried`.
+        live_names: approved names that are `served`, and those `left_out`.
         log_lines_lost: because the log was read too slowly.
         certificate_expires: when the TLS certificate ends, in seconds since 1970.
     """
@@ -44,6 +48,10 @@ class Sources:
     batches: Callable[[], Mapping[int, int]] | None = None
     bundles: Callable[[], Mapping[str, str]] | None = None
     shadow: Callable[[], tuple[int, int, int]] | None = None
+    query_log: Callable[[], Mapping[str, int]] | None = None
+    query_log_waiting: Callable[[], tuple[int, float]] | None = None
+    query_log_faults: Callable[[], Mapping[str, int]] | None = None
+    live_names: Callable[[], Mapping[str, int]] | None = None
     keys: Callable[[], int] | None = None
     log_lines_lost: Callable[[], int] | None = None
     certificate_expires: Callable[[], float] | None = None
@@ -93,6 +101,15 @@ class Metrics:
 
     def broken_file(self, kind: str) -> None:
         """A changed file of `keys` or `tls` could not be used."""
+
+    def feedback(self, kind: str) -> None:
+        """A client said what became of a query: `corrected`, `chosen`, `retried`, `accepted` or `abandoned`."""
+
+    def unknown_spans(self, count: int) -> None:
+        """A query that is kept holds so many spans of unknown words."""
+
+    def store_failed(self, part: str) -> None:
+        """The store could not be read for `names` or the `catalogue`."""
 
     def loop_lag(self, seconds: float) -> None:
         """The event loop was so late for something it had promised."""

@@ -84,9 +84,14 @@ class PrometheusMetrics(Metrics):
         self._confidence = histogram("confidence", "Confidence of final results with words.", SHARES, "role")
         self._swaps = counter("swaps", "Bundles promoted, refused, or made candidate.", "outcome")
         self._broken = counter("broken_files", "Changed files that could not be used.", "kind")
+        self._feedback = counter("feedback", "What became of queries, as clients say.", "kind")
+        self._spans = counter("unknown_spans", "Spans of unknown words in queries that are kept.")
+        self._store_failures = counter("store_failures", "Times that the store could not be read.", "part")
         self._lag = histogram("event_loop_lag_seconds", "How late the event loop is.", WAIT_S)
         for kind in ("keys", "tls"):  # an alert on a change needs the value before it
             self._broken[kind,].inc(0)
+        for part in ("names", "catalogue"):
+            self._store_failures[part,].inc(0)
         for outcome in ("promoted", "refused", "candidate"):
             self._swaps[outcome,].inc(0)
         self._sources = _SourceCollector()
@@ -143,6 +148,15 @@ class PrometheusMetrics(Metrics):
     def broken_file(self, kind: str) -> None:
         self._broken[kind,].inc()
 
+    def feedback(self, kind: str) -> None:
+        self._feedback[kind,].inc()
+
+    def unknown_spans(self, count: int) -> None:
+        self._spans[()].inc(count)
+
+    def store_failed(self, part: str) -> None:
+        self._store_failures[part,].inc()
+
     def loop_lag(self, seconds: float) -> None:
         self._lag[()].observe(seconds)
 
@@ -198,10 +212,28 @@ class _SourceCollector(Collector):
         for stage, seconds in (sources.processor_s() if sources.processor_s else {}).items():
             processor.add_metric([stage], seconds)
         yield processor
+        yield from _query_log(sources)
         batches = HistogramMetricFamily("dengar_batch_streams", "Streams served by one step of the model.")
         if sources.batches is not None:
             batches.add_metric([], *_histogram(dict(sources.batches())))
         yield batches
+
+
+def _query_log(sources: Sources) -> Iterator[Metric]:
+    """What becomes of queries that are kept, and of names."""
+    waiting = sources.query_log_waiting() if sources.query_log_waiting else (None, None)
+    yield GaugeMetricFamily("dengar_query_log_waiting", "Queries on their way into the store.", waiting[0])
+    yield GaugeMetricFamily("dengar_query_log_lag_seconds", "Age of the oldest of them.", waiting[1])
+    labelled = (
+        (CounterMetricFamily, "query_log_queries", "Queries with consent, by outcome.", "outcome", sources.query_log),
+        (CounterMetricFamily, "query_log_faults", "What went wrong with queries.", "kind", sources.query_log_faults),
+        (GaugeMetricFamily, "live_names", "Approved names.", "state", sources.live_names),
+    )
+    for family, name, about, label, read in labelled:
+        metric = family(f"dengar_{name}", about, labels=[label])
+        for value, count in (read() if read else {}).items():
+            metric.add_metric([value], count)
+        yield metric
 
 
 def _histogram(counted: dict[int, int]) -> tuple[list[tuple[str, float]], int]:

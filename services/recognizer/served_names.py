@@ -29,10 +29,12 @@ class ServedNames:
 
     Attributes:
         names: as given.
+        words: in them.
     """
 
     def __init__(self, names: Sequence[str] = (), boost: float = 0.0) -> None:
         self.names = tuple(names)
+        self.words = frozenset(word for name in names for word in name.split())
         self._boost = boost
         self._alone: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._lock = threading.Lock()

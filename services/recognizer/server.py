@@ -24,8 +24,10 @@ from services.recognizer.phrases import PHRASES, PhrasesService, PhraseStore, Wa
 from services.recognizer.quotas import current_account
 from services.recognizer.session import Recognizer, Voice
 from services.recognizer.speech import SPEECH, SpeechService
+from services.recognizer.storing import SERVICES, Storing
 from services.registry import Registry
 
+DENGAR = (SPEECH, PHRASES, ADMIN, *SERVICES)
 log = logging.getLogger("dengar.recognizer")
 
 
@@ -62,10 +64,16 @@ class Server:
         )
         self.swapper = Swapper(self.bundles, self.edge.metrics.swap)
         store = PhraseStore(Path(config.state) / "phrases")
+        self.storing = Storing(config.store, config.names, self._recognizers, self.edge.metrics, self._key)
         self._service = SpeechService(
-            self.bundles, config, lambda name: store.get(_owner(), name), self.edge.metrics, voice or _voice_activity()
+            self.bundles,
+            config,
+            lambda name: store.get(_owner(), name),
+            self.edge.metrics,
+            voice or _voice_activity(),
+            self.storing,
         )
-        self.edge.watch(**self._service.sources())
+        self.edge.watch(**self._service.sources(), **self.storing.sources())
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._tasks: list[asyncio.Task[None]] = []
         self._server = grpc.aio.server(
@@ -85,8 +93,9 @@ class Server:
         speech_pb2_grpc.add_PhrasesServicer_to_server(phrases, self._server)  # type: ignore[no-untyped-call]
         admin = AdminService(self.swapper)
         admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)  # type: ignore[no-untyped-call]
+        self.storing.register(self._server, _owner)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SPEECH, PHRASES, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*DENGAR, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:
@@ -95,16 +104,27 @@ class Server:
         Raises:
             ConfigError: the address is taken or not of this machine.
         """
+        await self.storing.refresh()
         port = self.edge.listen(self._server, f"{self.config.host}:{self.config.port}")
         await self._server.start()
         self.edge.start()
         if self.config.registry:
             registry = Registry(self.config.registry)
             self._tasks.append(asyncio.create_task(follow(registry, self.swapper, self.config.follow_s)))
+        self._tasks.append(asyncio.create_task(self.storing.follow()))
         watching = self._service.watch(lambda: self._set_health(False), lambda: self._set_health(True))
         self._tasks.append(asyncio.create_task(watching))
         await self._set_health(True)
         return port
+
+    def _recognizers(self) -> list[Recognizer]:
+        """Those that answer new streams."""
+        served = (self.bundles.live, self.bundles.candidate)
+        return [bundle.recognizer for bundle in served if bundle is not None]
+
+    def _key(self) -> str:
+        """The name of the current call's API key; empty where there are none."""
+        return current_account().name if self.edge.has_keys else ""
 
     def _unused(self, wanted: Wanted) -> Sequence[tuple[str, str]]:
         """Which phrases the live bundle cannot use."""
@@ -113,7 +133,7 @@ class Server:
 
     async def _set_health(self, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", SPEECH, PHRASES, ADMIN):
+        for name in ("", *DENGAR):
             await self._health.set(name, status)
 
     async def drain(self) -> None:
@@ -128,6 +148,7 @@ class Server:
         # stop alone: two at a time race for gRPC's server object, which crashes the process.
         await self._server.stop(min(0.5, self.config.drain_s))
         self._service.close()
+        await asyncio.to_thread(self.storing.close)
         await self.edge.close()
 
 

@@ -29,7 +29,7 @@ class ShadowListener:
 
     def __init__(self, on_heard: Callable[[bool], None] = lambda _: None) -> None:
         self._on_heard = on_heard
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=_lower_priority)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=lower_priority)
         self._waiting = 0
         self._lock = threading.Lock()
 
@@ -85,6 +85,7 @@ def differences(answered: str, text: str) -> int:
     return int(aligned.substitutions + aligned.deletions + aligned.insertions)
 
 
-def _lower_priority() -> None:
+def lower_priority() -> None:
+    """Lets other threads go before the calling one, as far as the system allows."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

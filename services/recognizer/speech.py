@@ -50,6 +50,7 @@ from services.recognizer.status import (
     StoppingError,
     abort,
 )
+from services.recognizer.storing import Storing, nothing_stored
 from services.recognizer.turn import Meter
 from services.telemetry import event
 
@@ -72,6 +73,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         stored: gives the current caller's phrase sets by name.
         metrics: told what happens.
         voice: hears voices; without it no endpoints.
+        storing: keeps queries and knows names; nothing if None.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
         stored: Callable[[str], pb.PhraseSet],
         metrics: Metrics | None = None,
         voice: Voice | None = None,
+        storing: Storing | None = None,
     ) -> None:
         self._voice = voice
+        self._storing = storing or nothing_stored()
         self._stored = stored
         self._bundles = bundles
         self._config = config
@@ -173,9 +177,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 self._answered(flow, final)
                 self._shadowed(flow, final)
                 result = messages.unary_result(final.hypotheses, settings, final.at_s)
-                return pb.RecognizeResponse(
-                    results=[result], metadata=messages.metadata(flow.session.recognizer.bundle_hash, final)
-                )
+                return pb.RecognizeResponse(results=[result], metadata=self._metadata(flow, settings, final))
         raise AssertionError("an aborted call does not come here")
 
     async def StreamingRecognize(self, requests: Any, context: Context) -> None:  # noqa: N802, ARG002
@@ -224,7 +226,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 case Final(hypotheses, at_s):
                     response = pb.StreamingRecognizeResponse(
                         results=[messages.final_result(hypotheses, settings, at_s)],
-                        metadata=messages.metadata(flow.session.recognizer.bundle_hash, outcome),
+                        metadata=self._metadata(flow, settings, outcome),
                     )
                 case Failure(error):
                     raise error
@@ -236,10 +238,20 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 self._shadowed(flow, outcome)
                 return ended is not None
 
+    def _metadata(self, flow: Flow, settings: messages.Settings, final: Final) -> pb.ResponseMetadata:
+        """What comes with a final result; with it the query goes to the log, if its user allows it."""
+        latency_s = None if flow.decided_at is None else time.monotonic() - flow.decided_at
+        query_id = self._storing.keep(settings.consent, settings.user, flow.session, final, self._role(flow), latency_s)
+        return messages.metadata(flow.session.recognizer.bundle_hash, final, query_id)
+
+    def _role(self, flow: Flow) -> str:
+        """Of the bundle that answers."""
+        candidate = self._bundles.candidate
+        return "candidate" if candidate and candidate.recognizer is flow.session.recognizer else LIVE
+
     def _answered(self, flow: Flow, final: Final, ended: Reason | None = None) -> None:
         """Counts a final result; `ended`: why the utterance ended by itself."""
-        candidate, best = self._bundles.candidate, final.hypotheses[0]
-        role = "candidate" if candidate and candidate.recognizer is flow.session.recognizer else LIVE
+        role, best = self._role(flow), final.hypotheses[0]
         with contextlib.suppress(QuotaError):  # the answer is there
             self._count(flow, final.at_s, current_account())
         reason = ended.replace(" ", "_") if ended else "half_close"
@@ -362,7 +374,9 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
                 endpoint=endpoint,
                 speech_events=events,
                 record=self._bundles.wants_shadow(bundle),
+                keep=self._storing.keeps and bool(settings.consent),
                 phrases=phrases,
+                names=self._storing.names,
             )
             decoder = settings.decoder(self._config.max_audio_s)
             flow = self._pipeline.open(Session(bundle.recognizer, decoder, config, self._voice))

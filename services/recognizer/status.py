@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 
 from asr.errors import BundleError, DengarError, InputError, MissingDependencyError, NotFoundError
 from services.recognizer.audio_in import AudioLimitError
+from services.store.errors import StoreError
 
 DOMAIN = "dengar.v1"
 MAX_SENTENCE = 1000
@@ -87,6 +88,17 @@ class BusyError(RefusalError):
         super().__init__(message, cause, retry_after_s)
 
 
+class NothingKeptError(DengarError):
+    """The server was started without a store."""
+
+    def __init__(self) -> None:
+        super().__init__("this server keeps nothing; start it with --store URL")
+
+
+class UnsettledError(DengarError):
+    """What is asked about is still on its way into the store."""
+
+
 class StoppingError(RefusalError):
     """The server takes no more calls, because it is about to end."""
 
@@ -111,6 +123,8 @@ _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
     (BusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StoppingError, grpc.StatusCode.UNAVAILABLE),
     (MissingDependencyError, grpc.StatusCode.UNIMPLEMENTED),
+    (NothingKeptError, grpc.StatusCode.FAILED_PRECONDITION),
+    (UnsettledError, grpc.StatusCode.UNAVAILABLE),
     (BundleError, grpc.StatusCode.FAILED_PRECONDITION),
 )
 
@@ -118,13 +132,20 @@ _CODES: tuple[tuple[type[DengarError], grpc.StatusCode], ...] = (
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     """Returns the code and the sentence for an error.
 
-    An error that nobody raised on purpose becomes INTERNAL with a reference; the log has the rest under it.
+    An error that nobody raised on purpose becomes INTERNAL with a reference; the log has the rest under it. So does one
+    of the store, but UNAVAILABLE: what it says of paths and databases is not for callers.
     """
     for kind, code in _CODES:
         if isinstance(error, kind):
             sentence = str(error)
             return code, sentence if len(sentence) <= MAX_SENTENCE else f"{sentence[:MAX_SENTENCE]} ..."
     reference = uuid.uuid4().hex[:12]
+    if isinstance(error, StoreError):
+        log.error("the store failed (%s): %s", reference, error, extra={"reference": reference})
+        return (
+            grpc.StatusCode.UNAVAILABLE,
+            f"the store does not answer; try again (its log has the cause under {reference})",
+        )
     log.error("internal error %s", reference, exc_info=error, extra={"reference": reference})
     return grpc.StatusCode.INTERNAL, f"the server failed; its log has the cause under {reference}"
 

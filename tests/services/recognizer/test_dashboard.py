@@ -45,6 +45,10 @@ def exported() -> dict[str, set[str]]:
         "batches": lambda: {1: 1},
         "bundles": lambda: {"live": "x"},
         "shadow": lambda: (1, 1, 1),
+        "query_log": lambda: {"written": 1},
+        "query_log_waiting": lambda: (1, 1.0),
+        "query_log_faults": lambda: {"retried": 1},
+        "live_names": lambda: {"served": 1},
     }
     metrics.watch(Sources(**one | several))
     found = {}
