@@ -27,6 +27,8 @@ class EvidenceWeights:
         off_sound: of their distance in sound.
         gap: of the nats by which the frames prefer the spelled letters to the word, for each letter.
         gap_total: of the natural log of one more than these nats.
+        lexicon_gap: of the nats by which they prefer them to whatever known words fit best, for each letter.
+        lexicon_gap_total: of the natural log of one more than these nats.
         clarity: of the mean natural-log probability of the spelled letters at their peaks: good acoustics.
         letters: of the natural log of one more than the number of spelled letters.
         spelled_known: of the share of the spelled words that the lexicon knows.
@@ -46,6 +48,8 @@ class EvidenceWeights:
     off_sound: Weight = 1.0
     gap: Weight = 0.3
     gap_total: Weight = 0.2
+    lexicon_gap: Weight = 0.0
+    lexicon_gap_total: Weight = 0.0
     clarity: Weight = 0.0
     letters: Weight = 0.3
     spelled_known: Weight = -0.5

@@ -23,7 +23,7 @@ from asr.unknown.config import EvidenceWeights
 from asr.unknown.ctc import forward
 from asr.unknown.letters import pronounce
 from asr.unknown.phones import distances, phone_distance
-from asr.unknown.spell import Letters, greedy_ids
+from asr.unknown.spell import Letters, greedy_ids, lexicon_only
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,8 +31,8 @@ FEATURES = tuple(field.name for field in fields(EvidenceWeights) if field.name !
 """The columns of `evidence`."""
 _SURE = 1e-4
 _LONGEST = 16.0
-_WORST_GAP = 60.0
-_PLAIN = (1.0 - np.eye(28)).astype(np.float32)  # 27 letters and no letter
+_WORST_GAP, _WORST_PER_LETTER = 60.0, 10.0
+_PLAIN = (1.0 - np.eye(28)).astype(np.float32)  # a to z, all else, and no letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,12 @@ def units(log_probs: LogProbs, words: Sequence[Word], tokens: Tokens, frame_s: f
     return [Unit(*place, text) for place, text in zip(whole, spelled, strict=True)]
 
 
+def knows(word: str, decoder: Decoder, known: Collection[str] = ()) -> bool:
+    """Whether a word, or the stem of a possessive, is in the decoder's lexicon or among `known`."""
+    assert decoder.lm is not None
+    return any(form in decoder.lm or form in known for form in (word, word.removesuffix("'s")))
+
+
 def evidence(
     log_probs: LogProbs, found: Sequence[Unit], decoder: Decoder, letters: Letters, known: Collection[str] = ()
 ) -> Floats:
@@ -91,27 +97,32 @@ def evidence(
         known: words that count as known beside the lexicon's.
     """
     assert decoder.lm is not None
-    surprises = _surprises(found, decoder.lm)
+    surprises, lexicon = _surprises(found, decoder.lm), lexicon_only(decoder)
     rows = []
     for unit, (surprise, following, opening, rarity) in zip(found, surprises, strict=True):
         word = unit.word.word if unit.word else ""
         spelled = unit.spelled.split()
         length = sum(map(len, spelled))
-        nats = _gap(log_probs[unit.first : unit.last], word, decoder.tokens)
-        is_known = [part in decoder.lm or part in known for part in spelled]
+        frames = log_probs[unit.first : unit.last]
+        greedy = forward(frames, greedy_ids(frames))
+        nats = _gap(greedy, frames, word, decoder.tokens)
+        lexical = _lexical_gap(greedy, frames, lexicon)
+        is_known = [knows(part, decoder, known) for part in spelled]
         rows.append(
             {
                 "doubt": -_logit(unit.word.confidence) if unit.word else 0.0,
-                "spelled": float(bool(word) and word not in decoder.lm and word not in known),
+                "spelled": float(bool(word) and not knows(word, decoder, known)),
                 "surprise": surprise,
                 "surprise_next": following,
                 "opening": opening,
                 "rarity": rarity,
                 "disagreement": _edits("".join(spelled), word),
                 "off_sound": phone_distance(pronounce(unit.spelled)[0], pronounce(word)[0]),
-                "gap": min(nats / max(1, length), 10.0),
+                "gap": min(nats / max(1, length), _WORST_PER_LETTER),
                 "gap_total": math.log1p(nats),
-                "clarity": _clarity(log_probs[unit.first : unit.last]),
+                "lexicon_gap": min(lexical / max(1, length), _WORST_PER_LETTER),
+                "lexicon_gap_total": math.log1p(lexical),
+                "clarity": _clarity(frames),
                 "letters": math.log1p(length),
                 "spelled_known": sum(is_known) / len(is_known) if spelled else 1.0,
                 "oddity": -sum(map(letters.word, spelled)) / (length + len(spelled)) if spelled else 0.0,
@@ -139,9 +150,15 @@ def _surprises(found: Sequence[Unit], lm: LanguageModel) -> list[tuple[float, fl
     return [(logs[place], logs[place + 1], openings[place], rarities[place]) for place in range(len(found))]
 
 
-def _gap(log_probs: LogProbs, word: str, tokens: Tokens) -> float:
-    """The nats by which the frames prefer their greedy letters to the word; separators around it cost nothing."""
-    greedy = forward(log_probs, greedy_ids(log_probs))
+def _lexical_gap(greedy: float, log_probs: LogProbs, lexicon: Decoder) -> float:
+    """The nats by which the frames prefer their greedy letters, of that log-probability, to any known words."""
+    if not len(log_probs) or not np.isfinite(greedy):
+        return 0.0
+    return min(max(0.0, greedy - lexicon.decode(log_probs)[0].score), _WORST_GAP)
+
+
+def _gap(greedy: float, log_probs: LogProbs, word: str, tokens: Tokens) -> float:
+    """The same against one word; separators around it cost nothing."""
     if not np.isfinite(greedy):
         return 0.0
     try:
@@ -166,7 +183,7 @@ def _clarity(log_probs: LogProbs) -> float:
 
 def _edits(one: str, other: str) -> float:
     """The normalised edit distance of two strings of letters: 0 for the same, 1 for nothing in common."""
-    query, string = (np.array([(ord(char) - 96) % 27 for char in text], np.int8) for text in (one, other))
+    query, string = (np.array([min(ord(char) - 97, 26) % 27 for char in text], np.int8) for text in (one, other))
     return float(distances(query, string, np.array([0, len(string)]), np.zeros(1, np.int64), _PLAIN)[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,23 @@ def letters_of(decoder: Decoder) -> Letters:
     return found
 
 
+_LEXICAL: weakref.WeakKeyDictionary[Decoder, Decoder] = weakref.WeakKeyDictionary()
+
+
+def lexicon_only(decoder: Decoder) -> Decoder:
+    """A decoder that reads words of the lexicon only and hardly minds their order, made once for each decoder.
+
+    What it makes of a stretch is the best that known words can do there, whatever the language model expects.
+    """
+    if (found := _LEXICAL.get(decoder)) is None:
+        settings = replace(
+            decoder.config, kind="beam", beam_width=24, lm_weight=0.2, word_bonus=-1.0, unknown_cost=60.0,
+            spelling_weight=0.0, nbest=1, calibration=None,
+        )  # fmt: skip
+        found = _LEXICAL[decoder] = Decoder(decoder.tokens, settings, decoder.frame_s, decoder.lm)
+    return found
+
+
 def greedy_ids(log_probs: LogProbs) -> list[int]:
     """The best symbol of each frame, repeats merged, blanks dropped."""
     best = log_probs.argmax(axis=1)
@@ -134,7 +151,7 @@ def spellings(
     found: dict[str, float] = {}
     for ids, prefix in beam.items():
         text = tokens.decode(ids)
-        ended = 0.0 if prefix.context == letters.start else letters.end(prefix.context)
+        ended = letters.end(prefix.context) if _open(ids, tokens) else 0.0
         score = prefix.total + weight * (prefix.letters + ended)
         found[text] = _log_add(found.get(text, _NO), score)
     best = sorted(((score, text) for text, score in found.items()), key=lambda pair: (-pair[0], pair[1]))
@@ -159,7 +176,7 @@ def _advance(
                 stay.blank = _log_add(stay.blank, both + log_prob)
                 continue
             bare = not tokens.pieces[symbol]
-            if bare and (not ids or not tokens.pieces[ids[-1]]):  # a second separator, or one in front, says nothing
+            if bare and not _open(ids, tokens):  # a second separator, or one in front, says nothing
                 stay.symbol = _log_add(stay.symbol, both + log_prob)
                 continue
             grows = both
@@ -170,14 +187,20 @@ def _advance(
                 continue
             longer = (*ids, symbol)
             if (grown := new.get(longer)) is None:
-                grown = new[longer] = _Prefix(_NO, _NO, *_spelled(prefix, symbol, tokens, letters))
+                grown = new[longer] = _Prefix(_NO, _NO, *_spelled(ids, prefix, symbol, tokens, letters))
             grown.symbol = _log_add(grown.symbol, grows + log_prob)
     return new
 
 
-def _spelled(prefix: _Prefix, symbol: int, tokens: Tokens, letters: Letters) -> tuple[float, int]:
+def _open(ids: Sequence[int], tokens: Tokens) -> bool:
+    """Whether the symbols end within a word."""
+    return bool(ids and tokens.pieces[ids[-1]])
+
+
+def _spelled(ids: Sequence[int], prefix: _Prefix, symbol: int, tokens: Tokens, letters: Letters) -> tuple[float, int]:
+    """The letters' score and context when a symbol follows a prefix."""
     score, context = prefix.letters, prefix.context
-    if tokens.begins_word[symbol] and context != letters.start:
+    if tokens.begins_word[symbol] and _open(ids, tokens):
         score, context = score + letters.end(context), letters.start
     more, context = letters.follow(context, tokens.pieces[symbol])
     return score + more, context
