@@ -45,7 +45,7 @@ class EvidenceConfig:
     max_words: Count = 4
     per_user_a_day: Count = 50
     max_sound: Share = 0.6
-    blocklists: tuple[str, ...] = ("data/names/blocklist.txt",)
+    blocklists: tuple[str, ...] = ("data/blocklist.txt",)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
