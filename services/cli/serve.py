@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import edge_options, output
+from services.cli import edge_options, output, store_options
 
 
 def serve(
@@ -60,6 +60,12 @@ def serve(
     drain_s: Annotated[
         float, typer.Option(envvar="DENGAR_DRAIN_S", help="Seconds running calls may go on after SIGTERM.")
     ] = 30.0,
+    store: store_options.Store = None,
+    store_audio: store_options.StoreAudio = None,
+    store_key_file: store_options.StoreKeyFile = None,
+    store_encryption_keys: store_options.StoreEncryptionKeys = None,
+    live_names: store_options.LiveNames = 500,
+    live_names_boost: store_options.LiveNamesBoost = 0.0,
     tls_certificate: edge_options.TlsCertificate = None,
     tls_key: edge_options.TlsKey = None,
     tls_client_ca: edge_options.TlsClientCa = None,
@@ -83,7 +89,12 @@ def serve(
     exits with 0. Plain text is for this machine alone: another --host wants --tls-certificate and --tls-key, or
     --allow-plaintext.
 
+    With --store, queries whose callers say so (consent) are kept, with their feedback, and names that are approved
+    there (`dengar names`) are recognised at once.
+
     Example: dengar serve --port 50051 --max-streams 100
+
+    Example: dengar serve --store sqlite:///work/store/dengar.db
     """
     import asyncio
     import os
@@ -116,6 +127,10 @@ def serve(
         call_timeout_s=max(600.0, 2 * max_audio_s),
         interim_interval_ms=interim_interval_ms,
         endpoint=EndpointConfig().with_request(silence_s=endpoint_silence_s),
+        store=store_options.store_of(
+            store, audio=store_audio, key_file=store_key_file, encryption_keys=store_encryption_keys
+        ),
+        names={"most": live_names, "boost": live_names_boost},
         drain_s=drain_s,
         **chosen_threads,
     )
