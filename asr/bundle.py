@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ ENGINE = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
 CARD = "README.md"
 DEFAULT_ALIAS = "default"
+_NAME = re.compile(r"[\w-][\w.-]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,13 @@ def find_bundle(name: str | Path | None = None) -> Path:
     """
     name = str(name or DEFAULT_ALIAS)
     path = Path(name)
-    if path.is_dir():
+    if _is_folder(path):
         return path
     folders = [path.parent]
     if path.name == name:
         folders = [bundles_folder()] if os.environ.get("DENGAR_BUNDLES") else [bundles_folder(), BUILT]
     for folder in folders:
-        alias = folder / path.name
-        wanted = alias.read_text(encoding="utf-8").strip() if alias.is_file() else path.name
+        wanted = _pointed_to(folder / path.name) if _NAME.fullmatch(path.name) else ""
         found = [entry for entry in folder.glob(f"{wanted}*") if entry.is_dir()] if wanted else []
         if len(found) == 1:
             return found[0]
@@ -129,6 +130,31 @@ def find_bundle(name: str | Path | None = None) -> Path:
             raise BundleError(f"{len(found)} bundles called {wanted!r} in {folder}; write more of the hash")
     where = " and ".join(str(folder) for folder in folders)
     raise BundleError(f"no bundle called {path.name!r} in {where}; name a bundle's folder, or train one and build it")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; what cannot be a path is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _pointed_to(path: Path) -> str:
+    """What an alias's file holds; the name itself if there is no such file.
+
+    Raises:
+        BundleError: it cannot be read, or does not hold the beginning of a hash.
+    """
+    if not path.is_file():
+        return path.name
+    try:
+        found = path.read_bytes().decode("utf-8", errors="replace").strip()
+    except OSError as error:
+        raise BundleError(f"{path}: the alias cannot be read ({error.strerror})") from error
+    if not _NAME.fullmatch(found):
+        raise BundleError(f"{path}: the alias is damaged; promote a bundle again")
+    return found
 
 
 def load_bundle(path: str | Path | None = None) -> Bundle:
@@ -140,7 +166,9 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     path = find_bundle(path)
     try:
         description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        found_format, files = description["format"], description["files"]
+        found_format, files = description["format"], dict(description["files"])
+        if not all(isinstance(digest, str) for digest in files.values()):
+            raise TypeError("files have no hashes")
     except OSError as error:
         raise BundleError(f"{path}: is not a bundle, {DESCRIPTION} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -153,7 +181,11 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     for name, digest in files.items():
         if not (path / name).is_file():
             raise BundleError(f"{path}: {name} is missing; copy the bundle again")
-        if _sha256(path / name) != digest:
+        try:
+            found_digest = _sha256(path / name)
+        except OSError as error:
+            raise BundleError(f"{path}: {name} cannot be read ({error.strerror})") from error
+        if found_digest != digest:
             raise BundleError(f"{path}: {name} is not what was built (hash differs); copy the bundle again")
     if content_hash(files) != description.get("hash"):
         raise BundleError(f"{path}: {DESCRIPTION} was changed (hash differs); copy the bundle again")

@@ -79,7 +79,7 @@ def _stream(handler: Handler) -> Handler:
 
 
 def _around(handler: Handler, check: Callable[[Any, Context], Awaitable[None]], parse: Parse) -> Handler:
-    """The handler behind a check, and with a `ProtocolError` that it lets through turned into its status."""
+    """The handler behind a check; a `ProtocolError` that it lets through, or a method it lacks, becomes a status."""
     kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
     inner = getattr(handler, kind)
     outer: Any
@@ -102,6 +102,8 @@ def _around(handler: Handler, check: Callable[[Any, Context], Awaitable[None]], 
                 return await inner(request, context)
             except ProtocolError as error:
                 await abort(context, error)
+            except NotImplementedError:  # of a service that gRPC brings
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server does not have this method")
 
         outer = run
     wrapped: Handler = getattr(grpc, f"{kind}_rpc_method_handler")(
