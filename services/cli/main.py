@@ -14,6 +14,7 @@ from services.cli.bench import bench
 from services.cli.bench_endpoint import bench_endpoint
 from services.cli.bench_hints import bench_hints
 from services.cli.bench_load import bench_load
+from services.cli.bench_names import bench_names
 from services.cli.bench_soak import bench_soak
 from services.cli.bench_train import bench_train
 from services.cli.bundle import bundle_app
@@ -52,6 +53,7 @@ bench_app.command("hints")(bench_hints)
 bench_app.command("endpoint")(bench_endpoint)
 bench_app.command("load")(bench_load)
 bench_app.command("soak")(bench_soak)
+bench_app.command("names")(bench_names)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(learn_app, name="learn")

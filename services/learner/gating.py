@@ -144,31 +144,40 @@ def run_gate(
     """
     kept = [name for name in old_names if name not in names][: config.names.old]
     spoken = _speak([*names, *kept], config, work, progress)
-    quiet = RunConfig()
     car = RunConfig(snr_db=(config.names.snr_db,))
 
-    def pair(title: str, manifest: Path, run: RunConfig) -> Pair:
-        heard = [_heard(bundle, manifest, run, config, work, title, progress) for bundle in (before, after)]
+    def pair(title: str, run: RunConfig) -> Pair:
+        heard = [_heard(bundle, spoken, run, config, work, title, progress) for bundle in (before, after)]
         return Pair(title, heard[0], heard[1])
 
-    sets = config.sets()
-    general = [
-        pair(each.name, located(each.manifest), RunConfig(every=each.every, snr_db=(each.snr_db,))) for each in sets
-    ]
-    names_quiet = pair("names in quiet", spoken, quiet)
+    general = hear_general(before, after, config, work, progress)
+    names_quiet = pair("names in quiet", RunConfig())
     verdict = judge(
         config.thresholds,
         general=general,
         new_names=names,
         names_quiet=_only(names_quiet, names),
-        names_car=_only(pair("names in the car", spoken, car), names),
+        names_car=_only(pair("names in the car", car), names),
         old_names=kept,
         old_quiet=_only(names_quiet, kept) if kept else None,
         sizes=Sizes(_bytes(before), _bytes(after)),
     )
-    gated = Gated(verdict, {each.name: each.kind for each in sets}, folder)
+    gated = Gated(verdict, {each.name: each.kind for each in config.sets()}, folder)
     _write(gated, general, before, after)
     return gated
+
+
+def hear_general(
+    before: Path, after: Path, config: GatingConfig, work: Path, progress: Progress = lambda *_: None
+) -> list[Pair]:
+    """What two bundles hear in the sets of general speech; what was heard before is kept in `work`."""
+    pairs = []
+    for each in config.sets():
+        run = RunConfig(every=each.every, snr_db=(each.snr_db,))
+        manifest = located(each.manifest)
+        heard = [_heard(bundle, manifest, run, config, work, each.name, progress) for bundle in (before, after)]
+        pairs.append(Pair(each.name, heard[0], heard[1]))
+    return pairs
 
 
 def _speak(names: Sequence[str], config: GatingConfig, work: Path, progress: Progress) -> Path:
