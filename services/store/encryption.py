@@ -8,6 +8,7 @@ What was written before encryption was turned on stays readable, and `services.s
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import weakref
 from collections.abc import Sequence
@@ -84,7 +85,11 @@ def _unseal(token: str, dialect: Dialect) -> str:
     cipher = _ciphers.get(dialect)
     if cipher is None:
         raise StoreError("the store holds encrypted texts, and no encryption key was given")
-    return cipher.decrypt(base64.b64decode(token)).decode()
+    try:
+        sealed = base64.b64decode(token, validate=True)
+    except binascii.Error:
+        sealed = b""
+    return cipher.decrypt(sealed).decode()
 
 
 class EncryptedText(TypeDecorator[str]):
