@@ -49,6 +49,8 @@ class Decoder:
             from asr.decode.beam import BeamModel  # numba is slow to import, and greedy decoding does without
 
             self._model = BeamModel(tokens, config, lm)
+        self._expected = lm.phrases if lm and config.kind == "beam" else ()
+        self._expecting = self.hints(()) if self._expected else None
 
     def stream(self, hints: Hints | None = None) -> DecoderStream:
         """A new stream at the start of its audio.
@@ -65,6 +67,7 @@ class Decoder:
             return DecoderStream(self, GreedySearch(self.tokens, self.frame_s))
         from asr.decode.beam import BeamSearch
 
+        hints = hints or self._expecting
         return DecoderStream(self, BeamSearch(self._model, self.frame_s, hints if hints and hints.phrases else None))
 
     def decode(self, log_probs: LogProbs, nbest: int | None = None, hints: Hints | None = None) -> list[Hypothesis]:
@@ -75,6 +78,8 @@ class Decoder:
 
     def hints(self, phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
         """Compiles phrase hints for this decoder's streams; see `asr.decode.hints`.
+
+        What the language model expects by itself (`LanguageModel.phrases`) is hinted at too.
 
         Args:
             phrases: texts and boosts, -20 to 20; 0 means `DecoderConfig.hint_boost`, negative makes a phrase less
@@ -91,7 +96,12 @@ class Decoder:
             reason = "greedy decoding takes no hints; set the decoder's kind to beam"
             unused = tuple((text, reason) for text, _ in phrases)
             return replace(compile_hints([], {}, self.tokens, Pricing(1.0, 0.0)), unused=unused)
-        return compile_hints(phrases, classes, self.tokens, self._model.pricing)
+        given = list(phrases)
+        said = {text for text, _ in given}
+        own = [phrase for phrase in self._expected if phrase[0] not in said]
+        compiled = compile_hints([*given, *own], classes, self.tokens, self._model.pricing)
+        mine = {text for text, _ in own}
+        return replace(compiled, unused=tuple(each for each in compiled.unused if each[0] not in mine))
 
 
 class DecoderStream:
@@ -104,6 +114,7 @@ class DecoderStream:
         self._frames = 0
         self._settled: list[Word] = []
         self._least = 1.0
+        self._recent: dict[Word, Word] = {}
 
     def accept(self, log_probs: LogProbs) -> None:
         """Takes the next frames.
@@ -164,7 +175,7 @@ class DecoderStream:
         return log_probs
 
     def _likely(self, best: Hypothesis) -> Hypothesis:
-        """An interim result with its confidences as probabilities; words that are settled are only looked at once."""
+        """An interim result with its confidences as probabilities; each word is only looked at once."""
         calibration, known = self._decoder.config.calibration, self._decoder.known
         if calibration is None:
             return best
@@ -173,7 +184,11 @@ class DecoderStream:
             settled = confidence.interim(new, calibration, known)
             self._settled += settled
             self._least = min(self._least, *(word.confidence for word in settled))
-        words = confidence.interim(best.words[len(self._settled) :], calibration, known)
+        rest = best.words[len(self._settled) :]
+        unseen = tuple(word for word in rest if word not in self._recent)
+        self._recent |= zip(unseen, confidence.interim(unseen, calibration, known), strict=True)
+        self._recent = {word: self._recent[word] for word in rest}
+        words = self._recent.values()
         if not (self._settled or words):
             return best
         least = min([self._least, *(word.confidence for word in words)])

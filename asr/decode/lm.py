@@ -43,7 +43,10 @@ class LanguageModel:
     Attributes:
         words: the vocabulary without ``<unk>``, ``<s>`` and ``</s>``, sorted.
         order: n.
+        phrases: what the model expects as a whole, with boosts in nats: phrase hints of every stream.
     """
+
+    phrases: tuple[tuple[str, float], ...] = ()
 
     def __init__(self, model: kenlm.Model, words: Iterable[str]) -> None:
         self._model = model

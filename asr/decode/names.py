@@ -17,6 +17,10 @@ last words, ``p_ordinary`` is half the base model's and half the class n-gram's,
 what follows an unknown word. Everywhere else it is the base model alone, so a text without names loses no more than
 ``ln(1 - c)`` a word.
 
+Probabilities alone do not keep a name in the beam: until a word ends, search ranks it by what it is worth without
+context. So a name is also a phrase hint of every stream, which is followed letter by letter (`asr.decode.hints`), with
+a boost that the bundle says.
+
 A name may carry a possessive ``'s``; those of its words that the base model does not know may stand alone ("call
 kowalski"). What no name explains keeps a part of the base model's ``<unk>``: with N new words in all names each has a
 share of ``1 / (UNSEEN + N)`` of it, so that probabilities add up to one and no word is impossible.
@@ -48,6 +52,7 @@ ALONE = 0.15
 """Share of a name's uses in which one of its new words stands for it."""
 BEHIND = 0.5
 """Weight of the class n-gram behind a name."""
+MAX_BOOST = 10.0
 UNSEEN = 100
 """As many words as the new ones of the names are unknown still, as it were, where no name explains them."""
 FORMAT = 1
@@ -75,10 +80,12 @@ class LearnedNames:
     Attributes:
         names: in the order in which they were learned.
         prior_names: how many names the base model knows, as it were.
+        boost: what a whole name is worth beside its probability, in nats; 0 leaves it to that alone.
     """
 
     names: tuple[LearnedName, ...]
     prior_names: float = 50.0
+    boost: float = 0.0
 
     @classmethod
     def load(cls, path: Path) -> LearnedNames:
@@ -94,18 +101,20 @@ class LearnedNames:
             names = tuple(
                 LearnedName(str(row["text"]), float(row["weight"]), int(row["round"])) for row in content["names"]
             )
-            found = cls(names, float(content["prior_names"]))
+            found = cls(names, float(content["prior_names"]), float(content.get("boost", 0.0)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path}: cannot be read as learned names ({error})") from error
         sound = all(name.text.split() and 0 < name.weight < math.inf for name in names)
-        if not sound or not 0 < found.prior_names < math.inf or len({n.text for n in names}) < len(names):
+        sound = sound and 0 < found.prior_names < math.inf and 0 <= found.boost <= MAX_BOOST
+        if not sound or len({n.text for n in names}) < len(names):
             raise BundleError(f"{path}: holds a name twice, without words, or with a weight that is not positive")
         return found
 
     def dump(self) -> str:
         """As JSON that `load` reads."""
         rows = [{"text": name.text, "weight": name.weight, "round": name.round} for name in self.names]
-        return json.dumps({"format": FORMAT, "prior_names": self.prior_names, "names": rows}, indent=1) + "\n"
+        head = {"format": FORMAT, "prior_names": self.prior_names, "boost": self.boost}
+        return json.dumps({**head, "names": rows}, indent=1) + "\n"
 
     @property
     def share(self) -> float:
@@ -206,6 +215,10 @@ class NamesModel(LanguageModel):
         words = {word for name in learned.names for word in (*name.text.split(), possessive(name.text).split()[-1])}
         super().__init__(base._model, (*base.words, *words))
         self._new = frozenset(words) - self._base_words
+        if learned.boost:
+            self.phrases = tuple(
+                (text, learned.boost) for name in learned.names for text in (name.text, possessive(name.text))
+            )
         self._still_unknown = UNSEEN / (UNSEEN + len(self._new))
         self._each_new = 1.0 / (UNSEEN + len(self._new))
 

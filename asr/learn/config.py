@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from asr.config import make_config
+from asr.decode.names import MAX_BOOST
 from asr.errors import ConfigError
 from asr.synth.engine import ENGINES
 from asr.synth.queries import ALPHABET
@@ -124,6 +125,7 @@ class ExtensionConfig:
         order: of the class n-gram.
         prior_names: how many names the base model knows, as it were: with as many learned, half of the names that are
             asked for are learned ones.
+        boost: what a whole name is worth beside that, in nats.
     """
 
     queries: tuple[str, ...] = ("data/queries/names.yaml", "data/queries/voice-search.yaml")
@@ -131,6 +133,7 @@ class ExtensionConfig:
     sentences: Annotated[int, Field(ge=10, le=1_000_000)] = 6000
     order: Annotated[int, Field(ge=2, le=6)] = 3
     prior_names: Annotated[float, Field(gt=0)] = 50.0
+    boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 3.0
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -20,7 +20,7 @@ BARE = 0.05
 """Share of the sentences that are a name and nothing else, as typed into a search box."""
 
 
-def merged(before: LearnedNames | None, names: Sequence[NewName], prior_names: float) -> LearnedNames:
+def merged(before: LearnedNames | None, names: Sequence[NewName], config: ExtensionConfig) -> LearnedNames:
     """The names that a bundle knew and the new ones; one that comes again keeps its place and takes the new weight."""
     old = before.names if before else ()
     number = max((name.round for name in old), default=0) + 1
@@ -28,7 +28,7 @@ def merged(before: LearnedNames | None, names: Sequence[NewName], prior_names: f
     kept = [LearnedName(name.text, weights.get(name.text, name.weight), name.round) for name in old]
     known = {name.text for name in old}
     added = [LearnedName(text, weight, number) for text, weight in weights.items() if text not in known]
-    return LearnedNames((*kept, *added), prior_names)
+    return LearnedNames((*kept, *added), config.prior_names, config.boost)
 
 
 def class_sentences(config: ExtensionConfig, seed: int) -> list[str]:

@@ -94,7 +94,7 @@ def extend_lm(bundle: Bundle, names: Sequence[NewName], config: LearnConfig, wor
     """Writes the names' part of the language model, with the names that the bundle knew before."""
     folder = work / EXTENSION
     if not (folder / DONE).is_file():
-        learned = merged(bundle.learned_names(), names, config.extension.prior_names)
+        learned = merged(bundle.learned_names(), names, config.extension)
         write_extension(learned, config.extension, config.seed, folder)
         write_whole(folder / DONE, json.dumps({"names": len(learned.names)}))
     return LearnedNames.load(folder / NAMES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from asr.train import checkpoint
 from asr.train.config import DataConfig, DistilConfig, OptimizerConfig, SpecAugmentConfig, TrainConfig
 from asr.train.loop import Progress
 from asr.train.prepare import prepare
+
+RESERVED = "noise reserved for testing"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def tune(
 
         prepared = prepare(settings, folder, report=tell)
         prepared.trainer.run()
-        problems = prepared.problems
+        problems = _counted(prepared.problems)
     saved = checkpoint.load(final)
     position = checkpoint.load(folder / checkpoint.LAST)["position"]
     steps = int(saved["steps"])
@@ -119,3 +121,10 @@ def tune(
     return Tuned(
         folder, steps, stopped, float(saved["elapsed_s"]), saved["dev"], (*problems, *saved.get("problems", ()))
     )
+
+
+def _counted(problems: Sequence[str]) -> list[str]:
+    """Problems one by one, but one line for all noise that is kept for testing."""
+    reserved = [problem for problem in problems if problem.endswith(RESERVED)]
+    rest = [problem for problem in problems if not problem.endswith(RESERVED)]
+    return [*rest, *([f"{len(reserved)} files of noise: {RESERVED}"] if reserved else [])]

@@ -56,8 +56,9 @@ def names(
         tasks: dict[str, Any] = {}
 
         def report(stage: str, share: float) -> None:
-            task = tasks.setdefault(stage, progress.add_task(stage, total=100) if stage not in tasks else None)
-            progress.update(task, completed=round(100 * share))
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=100)
+            progress.update(tasks[stage], completed=round(100 * share))
 
         learned = learn(path, [NewName(text) for text in texts], settings, folder, out, report)
     for reason in learned.left_out[:10]:
@@ -114,7 +115,7 @@ def recall(
                     if not chosen:
                         continue
                     found = count([lines[place].name for place in chosen], [heard[place] for place in chosen])
-                    row = {"bundle": recognizer.bundle_hash, "condition": condition, "engine": engine}
+                    row: dict[str, Any] = {"bundle": recognizer.bundle_hash, "condition": condition, "engine": engine}
                     row |= {"said": found.said, "heard": found.heard, "recall": found.share}
                     rows.append(row if engine != "all" else {**row, "by_name": found.by_name, "texts": heard})
     if json_:

@@ -208,10 +208,10 @@ def test_a_bundle_carries_its_names_and_one_without_them_opens(tiny_bundle: Path
     "content",
     [
         "[]",
-        json.dumps({"format": 9, "names": [], "prior_names": 1}),
-        json.dumps({"format": 1, "names": [{"text": "a", "weight": 1, "round": 1}] * 2, "prior_names": 1}),
-        json.dumps({"format": 1, "names": [{"text": "a", "weight": 0, "round": 1}], "prior_names": 1}),
-        json.dumps({"format": 1, "names": [{"text": " ", "weight": 1, "round": 1}], "prior_names": 1}),
+        json.dumps({"format": 9, "names": [], "prior_names": 1, "boost": 0}),
+        json.dumps({"format": 1, "names": [{"text": "a", "weight": 1, "round": 1}] * 2, "prior_names": 1, "boost": 0}),
+        json.dumps({"format": 1, "names": [{"text": "a", "weight": 0, "round": 1}], "prior_names": 1, "boost": 0}),
+        json.dumps({"format": 1, "names": [{"text": " ", "weight": 1, "round": 1}], "prior_names": 1, "boost": 0}),
     ],
 )
 def test_a_damaged_list_of_names_is_refused(content: str, tmp_path: Path) -> None:
@@ -239,3 +239,23 @@ def test_streams_that_are_cut_differently_score_alike(models) -> None:
         for start, end in itertools.pairwise(np.cumsum([0, *cuts]).tolist()):
             stream.accept(log_probs[start:end])
         assert stream.finish(3) == whole
+
+
+def test_a_name_is_expected_by_every_stream_and_hints_of_a_request_come_on_top(models) -> None:
+    base, context = models
+    boosted = NamesModel(base, context, LearnedNames(LEARNED.names, LEARNED.prior_names, boost=4.0))
+    config = DecoderConfig(beam_width=16, lm_weight=1.0, word_bonus=0.0, unknown_cost=1.0, spelling_weight=0.0)
+    tokens = Tokens.characters()
+    frames = np.full((14, len(tokens)), -9.0, np.float32)
+    for place, letter in enumerate("zendoya"):
+        symbols = [(letter, 1.0)] if place != 4 else [("o", 0.9), ("a", 0.1)]
+        for symbol, share in symbols:
+            frames[2 * place, tokens.encode(symbol)[0]] = math.log(share * 0.99)
+        frames[2 * place + 1, 0] = math.log(0.99)
+    plain, named = (Decoder(tokens, config, 0.02, lm) for lm in (NamesModel(base, context, LEARNED), boosted))
+    assert plain.decode(frames)[0].text == "zendoya"
+    assert named.decode(frames)[0].text == "zendaya"
+    hints = named.hints([("zendoya", 8.0), ("zendaya", 1.0), ("", 1.0)])
+    assert [text for text, _ in hints.unused] == [""]
+    assert named.decode(frames, hints=hints)[0].text == "zendoya"
+    assert named.decode(frames, hints=named.hints([("play", 1.0)]))[0].text == "zendaya"
