@@ -25,6 +25,7 @@ from services.cli.keys import keys_app
 from services.cli.ladder import ladder
 from services.cli.learn import learn_app
 from services.cli.models import app as models_app
+from services.cli.names import names_app
 from services.cli.privacy import privacy_app
 from services.cli.report import report
 from services.cli.serve import serve
@@ -62,6 +63,7 @@ learn_app.command("status")(learn_jobs.status)
 learn_app.command("request")(learn_jobs.request)
 learn_app.command("prepare")(learn_jobs.prepare)
 app.add_typer(models_app, name="models")
+app.add_typer(names_app, name="names")
 app.add_typer(store_app, name="store")
 app.add_typer(privacy_app, name="privacy")
 app.command("train")(train)

@@ -36,6 +36,13 @@ def stream(
         bool | None,
         typer.Option("--single-utterance/--whole", help="End when the speaker falls silent (the default for mic)."),
     ] = None,
+    consent: Annotated[
+        str, typer.Option(help="What the server may keep of the query: none, transcript or audio.")
+    ] = "none",
+    user: Annotated[
+        str, typer.Option(envvar="DENGAR_USER", help="Who asks; needed with consent, kept as a keyed hash.")
+    ] = "",
+    key: Annotated[str, typer.Option(envvar="DENGAR_KEY", help="API key, if the server wants one.")] = "",
     written: Annotated[bool, typer.Option("--written", help="Show the written form too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each result.")] = False,
 ) -> None:
@@ -44,6 +51,8 @@ def stream(
     Start a server with `dengar serve`. Ctrl-C ends a recording and prints what was understood.
 
     Example: dengar stream query.wav --address 127.0.0.1:50051
+
+    Example: dengar stream query.wav --consent audio --user ann
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core logs to stderr; what matters is raised
     from services.client import DEFAULT_ADDRESS, Client, Options, open_audio, paced
@@ -65,7 +74,8 @@ def stream(
             )
         elif realtime:
             chunks = paced(chunks, CHUNK_S)
-    with Client(address or DEFAULT_ADDRESS) as client:
+    options = dataclasses.replace(options, consent=consent, user=user)
+    with Client(address or DEFAULT_ADDRESS, key) as client:
         client.info()  # a clear word, before anyone speaks, if no server is there
         with _interrupt_sets(stop if source == "mic" else None):
             results = client.stream(chunks, options, interim_results=interim, single_utterance=single)
@@ -86,6 +96,7 @@ def _show_lines(results: Iterator[StreamResult]) -> None:
         _print(f"{result.end_s:7.2f} s  {mark}  {result.text}")
         if result.is_final:
             _show_written(result)
+            _show_id(result)
 
 
 def _show_live(results: Iterator[StreamResult]) -> None:
@@ -99,6 +110,12 @@ def _show_live(results: Iterator[StreamResult]) -> None:
     if final is not None:
         output.console.print(Text(final.text or "(no words)"), Text(f"({final.end_s:.1f} s)", style="dim"))
         _show_written(final)
+        _show_id(final)
+
+
+def _show_id(result: StreamResult) -> None:
+    if result.query_id:
+        _print(f"kept as query {result.query_id}")
 
 
 def _show_written(result: StreamResult) -> None:
@@ -121,6 +138,8 @@ def _row(result: StreamResult) -> dict[str, object]:
     row["words"] = [_word_row(word) for word in best.words]
     if best.written:
         row["written"] = best.written
+    if result.query_id:
+        row["query"] = result.query_id
     return row | {"audio_s": result.audio_s, "bundle": result.bundle_hash}
 
 

@@ -12,6 +12,7 @@
 
 from services.client.errors import SpeechServiceError
 from services.client.files import AudioFile, open_audio, paced
+from services.client.names import Forgotten, Imported, Name, NamesClient
 from services.client.options import DEFAULT_ADDRESS, Options
 from services.client.results import Alternative, Info, StreamResult, Transcript, Word
 from services.client.speech import AsyncClient, Client
@@ -22,7 +23,11 @@ __all__ = [
     "AsyncClient",
     "AudioFile",
     "Client",
+    "Forgotten",
+    "Imported",
     "Info",
+    "Name",
+    "NamesClient",
     "Options",
     "SpeechServiceError",
     "StreamResult",

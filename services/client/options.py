@@ -37,6 +37,8 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_reconnect_backoff_ms", 5000),
 ]
 
+CONSENTS = {"none": pb.CONSENT_NONE, "transcript": pb.CONSENT_TRANSCRIPT, "audio": pb.CONSENT_AUDIO}
+
 Audio = bytes | bytearray | memoryview | npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
@@ -53,6 +55,8 @@ class Options:
         word_times: give each word its times.
         word_confidence: give each word its confidence.
         written_form: give the written form beside the spoken one.
+        consent: what the server may keep of it: ``none``, ``transcript`` or ``audio``.
+        user: who asks, as the application names them; needed with consent, so that what is kept can be forgotten.
     """
 
     encoding: str = ""
@@ -63,16 +67,20 @@ class Options:
     word_times: bool = True
     word_confidence: bool = True
     written_form: bool = False
+    consent: str = "none"
+    user: str = ""
 
     def config(self) -> pb.RecognitionConfig:
         """The message.
 
         Raises:
-            ConfigError: the contract has no such encoding.
+            ConfigError: the contract has no such encoding or consent.
         """
         known = pb.RecognitionConfig.AudioEncoding.keys()
         if self.encoding and self.encoding not in known:
             raise ConfigError(f"encoding {self.encoding!r} is unknown; known: {', '.join(known[1:])}")
+        if self.consent not in CONSENTS:
+            raise ConfigError(f"consent {self.consent!r} is unknown; known: {', '.join(CONSENTS)}")
         return pb.RecognitionConfig(
             encoding=self.encoding or None,
             sample_rate_hertz=self.sample_rate_hz,
@@ -82,6 +90,8 @@ class Options:
             enable_word_time_offsets=self.word_times,
             enable_word_confidence=self.word_confidence,
             enable_written_form=self.written_form,
+            consent=CONSENTS[self.consent],
+            user=self.user,
         )
 
 

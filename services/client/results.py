@@ -38,11 +38,13 @@ class Transcript:
         alternatives: best first, at least one; no words heard is one with an empty text.
         audio_s: how much audio was heard.
         bundle_hash: of the bundle that answered.
+        query_id: for `Client.feedback`; empty if nothing of the query is kept.
     """
 
     alternatives: tuple[Alternative, ...]
     audio_s: float
     bundle_hash: str
+    query_id: str = ""
 
     @property
     def text(self) -> str:
@@ -62,6 +64,7 @@ class StreamResult:
         end_of_utterance: the speaker has stopped; the final result follows.
         audio_s: how much audio was heard; final results only.
         bundle_hash: of the bundle that answered; final results only.
+        query_id: for `Client.feedback`; empty if nothing of the query is kept.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -71,6 +74,7 @@ class StreamResult:
     end_of_utterance: bool = False
     audio_s: float = 0.0
     bundle_hash: str = ""
+    query_id: str = ""
 
     @property
     def text(self) -> str:
@@ -94,7 +98,8 @@ def transcript_of(response: pb.RecognizeResponse) -> Transcript:
     """Reads the answer of `Recognize`."""
     alternatives = response.results[0].alternatives if response.results else []
     metadata = response.metadata
-    return Transcript(_alternatives(alternatives), _seconds(metadata.audio_duration), metadata.bundle_hash)
+    audio_s = _seconds(metadata.audio_duration)
+    return Transcript(_alternatives(alternatives), audio_s, metadata.bundle_hash, metadata.query_id)
 
 
 def stream_results_of(response: pb.StreamingRecognizeResponse) -> Iterator[StreamResult]:
@@ -109,6 +114,7 @@ def stream_results_of(response: pb.StreamingRecognizeResponse) -> Iterator[Strea
             _seconds(result.result_end_time),
             audio_s=_seconds(response.metadata.audio_duration),
             bundle_hash=response.metadata.bundle_hash,
+            query_id=response.metadata.query_id,
         )
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 import grpc
 
 from services.client.errors import error_of
+from services.client.names import Forgotten, NamesClient, feedback_request, forgotten_of
 from services.client.options import (
     CHANNEL_OPTIONS,
     DEFAULT_ADDRESS,
@@ -20,8 +21,8 @@ from services.client.options import (
     unary_request,
 )
 from services.client.results import Info, StreamResult, Transcript, info_of, stream_results_of, transcript_of
+from services.dengar.v1 import feedback_pb2_grpc, privacy_pb2, privacy_pb2_grpc, speech_pb2_grpc
 from services.dengar.v1 import speech_pb2 as pb
-from services.dengar.v1 import speech_pb2_grpc
 
 _DEFAULTS = Options()
 
@@ -33,12 +34,15 @@ class Client:
 
     Args:
         address: ``host:port``; plain text.
+        key: API key, where the server wants one.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+    def __init__(self, address: str = DEFAULT_ADDRESS, key: str = "") -> None:
         self.address = address
+        self._metadata = (("x-api-key", key),) if key else ()
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = speech_pb2_grpc.SpeechStub(self._channel)  # type: ignore[no-untyped-call]
+        self.names = NamesClient(self._channel, address, self._metadata)
 
     def __enter__(self) -> Client:
         """Returns itself."""
@@ -57,14 +61,16 @@ class Client:
     def info(self, *, timeout_s: float = 10.0) -> Info:
         """Asks what the server runs and accepts."""
         try:
-            return info_of(self._stub.GetInfo(pb.GetInfoRequest(), timeout=timeout_s))
+            return info_of(self._stub.GetInfo(pb.GetInfoRequest(), timeout=timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
             raise error_of(error, self.address) from None
 
     def recognize(self, audio: Audio, options: Options = _DEFAULTS, *, timeout_s: float = 300.0) -> Transcript:
         """Recognises a whole recording: the bytes of a file, or samples with their rate in `options`."""
         try:
-            return transcript_of(self._stub.Recognize(unary_request(audio, options), timeout=timeout_s))
+            return transcript_of(
+                self._stub.Recognize(unary_request(audio, options), timeout=timeout_s, metadata=self._metadata)
+            )
         except grpc.RpcError as error:
             raise error_of(error, self.address) from None
 
@@ -106,7 +112,7 @@ class Client:
                 begun.wait()
                 call.cancel()
 
-        call = self._stub.StreamingRecognize(requests(), timeout=timeout_s)
+        call = self._stub.StreamingRecognize(requests(), timeout=timeout_s, metadata=self._metadata)
         begun.set()
         try:
             for response in call:
@@ -122,16 +128,54 @@ class Client:
         if failures:
             raise failures[0]
 
+    def feedback(
+        self,
+        query_id: str,
+        *,
+        corrected_text: str | None = None,
+        chosen_result: str | None = None,
+        retried_as: str | None = None,
+        accepted: bool | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
+        """Says what became of a query that the server keeps: one of these; kept when this returns.
+
+        Args:
+            query_id: came with the final result.
+            corrected_text: the words as the user corrected them.
+            chosen_result: title of the result that was chosen.
+            retried_as: id of the query by which the user said it again.
+            accepted: the answer was taken as it was, or given up.
+            timeout_s: for the call.
+        """
+        request = feedback_request(query_id, corrected_text, chosen_result, retried_as, accepted)
+        stub = feedback_pb2_grpc.FeedbackStub(self._channel)  # type: ignore[no-untyped-call]
+        try:
+            stub.SendFeedback(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None
+
+    def forget(self, user: str, *, timeout_s: float = 60.0) -> Forgotten:
+        """Deletes what is kept of a user; needs a key with the role admin where there are keys."""
+        stub = privacy_pb2_grpc.PrivacyStub(self._channel)  # type: ignore[no-untyped-call]
+        try:
+            answer = stub.Forget(privacy_pb2.ForgetRequest(user=user), timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None
+        return forgotten_of(answer)
+
 
 class AsyncClient:
     """The same for asyncio; use it in an ``async with`` statement.
 
     Args:
         address: ``host:port``; plain text.
+        key: API key, where the server wants one.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+    def __init__(self, address: str = DEFAULT_ADDRESS, key: str = "") -> None:
         self.address = address
+        self._metadata = (("x-api-key", key),) if key else ()
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = speech_pb2_grpc.SpeechStub(self._channel)  # type: ignore[no-untyped-call]
 
@@ -152,14 +196,15 @@ class AsyncClient:
     async def info(self, *, timeout_s: float = 10.0) -> Info:
         """See `Client.info`."""
         try:
-            return info_of(await self._stub.GetInfo(pb.GetInfoRequest(), timeout=timeout_s))
+            return info_of(await self._stub.GetInfo(pb.GetInfoRequest(), timeout=timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
             raise error_of(error, self.address) from None
 
     async def recognize(self, audio: Audio, options: Options = _DEFAULTS, *, timeout_s: float = 300.0) -> Transcript:
         """See `Client.recognize`."""
         try:
-            return transcript_of(await self._stub.Recognize(unary_request(audio, options), timeout=timeout_s))
+            request = unary_request(audio, options)
+            return transcript_of(await self._stub.Recognize(request, timeout=timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
             raise error_of(error, self.address) from None
 
@@ -189,7 +234,7 @@ class AsyncClient:
                 failures.append(error)
                 call.cancel()
 
-        call = self._stub.StreamingRecognize(requests(), timeout=timeout_s)
+        call = self._stub.StreamingRecognize(requests(), timeout=timeout_s, metadata=self._metadata)
         try:
             async for response in call:
                 for result in stream_results_of(response):
@@ -206,3 +251,21 @@ class AsyncClient:
             call.cancel()
         if failures:
             raise failures[0]
+
+    async def feedback(
+        self,
+        query_id: str,
+        *,
+        corrected_text: str | None = None,
+        chosen_result: str | None = None,
+        retried_as: str | None = None,
+        accepted: bool | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
+        """See `Client.feedback`."""
+        request = feedback_request(query_id, corrected_text, chosen_result, retried_as, accepted)
+        stub = feedback_pb2_grpc.FeedbackStub(self._channel)  # type: ignore[no-untyped-call]
+        try:
+            await stub.SendFeedback(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise error_of(error, self.address) from None

@@ -234,8 +234,8 @@ def test_pace() -> None:
 
 def test_public_names() -> None:
     assert services.client.__all__ == [
-        "DEFAULT_ADDRESS", "Alternative", "AsyncClient", "AudioFile", "Client", "Info", "Options", "SpeechServiceError",
-        "StreamResult", "Transcript", "Word", "open_audio", "paced",
+        "DEFAULT_ADDRESS", "Alternative", "AsyncClient", "AudioFile", "Client", "Forgotten", "Imported", "Info", "Name",
+        "NamesClient", "Options", "SpeechServiceError", "StreamResult", "Transcript", "Word", "open_audio", "paced",
     ]  # fmt: skip
 
 
