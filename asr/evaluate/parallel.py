@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 from asr.bundle import load_bundle
 from asr.config import config_to_json
 from asr.corpus.manifest import Manifest, read_manifest
+from asr.errors import DengarError
 from asr.evaluate.results import Results, ScoredUtterance
 from asr.evaluate.run import RunConfig, recognise
 from asr.recognize import Recognizer
@@ -62,6 +64,8 @@ def recognise_in_parallel(
                 for done in as_completed(waiting):
                     heard[waiting[done]] = done.result()
                     progress(sum(map(len, heard.values())), total)
+            except BrokenProcessPool as error:
+                raise DengarError(f"{bundle}: a process that listened died, perhaps for want of memory") from error
             except BaseException:
                 processes.shutdown(cancel_futures=True)
                 raise

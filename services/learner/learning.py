@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import shutil
 import threading
 from collections import Counter
@@ -44,6 +45,7 @@ ROWS = "rows"
 MANIFEST = "rows.jsonl"
 NAMES = "names"
 ACTOR = "learner"
+log = logging.getLogger("dengar.learner")
 
 Progress = Callable[[str, float], None]
 """Told the stage and the share of it that is done."""
@@ -107,10 +109,13 @@ def do_job(shop: Workshop, job: Job, now: Callable[[], datetime.datetime], progr
         return _settle(shop, job, now())
     except LeaseLostError:
         raise
-    except (DengarError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, DengarError | OSError):  # a fault in the program: this job ends, and the loop goes on
+            log.exception("job %s met a fault", job.id[:8])
         again = isinstance(error, StoreError | OSError)
+        said = str(error) if isinstance(error, DengarError | OSError) else f"a fault in the program: {error!r}"
         with shop.store.session() as session:
-            return jobs.fail(session, job, str(error) or type(error).__name__, again=again)
+            return jobs.fail(session, job, said or type(error).__name__, again=again)
 
 
 def _collect(shop: Workshop, job: Job) -> Job:
