@@ -90,17 +90,17 @@ class Noticer:
         """
         total = Noticed()
         for step in (self.take_spans, self.take_feedback):
-            while True:
+            taken = self.config.cluster.batch
+            while taken >= self.config.cluster.batch:
                 found = store.run(lambda session, step=step: step(session, now))  # type: ignore[misc]
                 total.add(found)
-                if not found.spans + found.feedback:
-                    break
+                taken = found.spans + found.feedback
         total.add(store.run(lambda session: self.tidy(session, now)))
         return total
 
     def take_spans(self, session: Session, now: datetime.datetime) -> Noticed:
         """Looks at the next batch of spans; the caller commits. With nothing left it finds nothing."""
-        self._begin(session)
+        lock(session, "names")
         rows = session.execute(
             select(Span, Query)
             .join(Query, Query.id == Span.query_id)
@@ -109,6 +109,9 @@ class Noticer:
             .limit(self.config.cluster.batch)
         ).all()
         found = Noticed(spans=len(rows))
+        if not rows:
+            return found
+        self._follow(session)
         heard: list[Evidence] = []
         for span, query in rows:
             span.clustered = True
@@ -119,7 +122,7 @@ class Noticer:
 
     def take_feedback(self, session: Session, now: datetime.datetime) -> Noticed:
         """Looks at the next batch of feedback; the caller commits. To be called when no spans are left."""
-        self._begin(session)
+        lock(session, "names")
         rows = session.execute(
             select(Feedback, Query)
             .join(Query, Query.id == Feedback.query_id)
@@ -128,6 +131,9 @@ class Noticer:
             .limit(self.config.cluster.batch)
         ).all()
         found = Noticed(feedback=len(rows))
+        if not rows:
+            return found
+        self._follow(session)
         heard: list[Evidence] = []
         touched: set[str] = set()
         spans = self._spans(session, [query.id for _, query in rows])
@@ -154,7 +160,7 @@ class Noticer:
 
     def tidy(self, session: Session, now: datetime.datetime) -> Noticed:
         """Weighs names anew that nobody mentions any more, and drops watched ones that are forgotten."""
-        self._begin(session)
+        lock(session, "names")
         found = Noticed()
         old = now - datetime.timedelta(days=self.config.promotion.forget_days)
         for name in session.scalars(select(Name).where(Name.status == "watched", Name.last_at < old)).all():
@@ -165,9 +171,8 @@ class Noticer:
             names.recount(session, name, now)
         return found
 
-    def _begin(self, session: Session) -> None:
-        """Waits for other noticers, and brings the index up to what the store holds."""
-        lock(session, "names")
+    def _follow(self, session: Session) -> None:
+        """Brings the index up to what the store holds: others change names too."""
         stored = {
             key: (text, *spellings)
             for key, text, spellings in session.execute(select(Name.id, Name.text, Name.spellings))
@@ -212,7 +217,7 @@ class Noticer:
         of_user = self._recent(session, heard)
         for each in sorted(heard, key=lambda item: item.order):
             recent = [at for at in of_user.get(each.user_hash, ()) if each.at - DAY < at <= each.at]
-            if len(recent) >= self.config.evidence.per_user_a_day:
+            if len(recent) >= self.config.evidence.per_user_a_day and not of_query.get(each.query_id):
                 found.passed["too many of one user"] += 1
                 continue
             name = self._find(session, each) or self._found(session, each, found)
@@ -300,7 +305,7 @@ class Noticer:
                 there.remove(other)
                 session.delete(other)
         if mention is not None:
-            if each.source == "feedback":
+            if each.source == "feedback" and (mention.source, mention.spelling) != ("feedback", each.spellings[0]):
                 mention.source, mention.spelling, mention.distance = each.source, each.spellings[0], distance
             return False
         mention = Mention(
@@ -329,7 +334,7 @@ class Noticer:
             self._put(key, ())
             found.dropped += 1
             return
-        weight = promotion.weight_of(session, name, self.config, self._blocked, now)
+        weight = promotion.weight_of(session, name, self.config, self._blocked, self.known, now)
         if weight is None or name.status not in promotion.OPEN:
             return
         self._spell(name, weight)

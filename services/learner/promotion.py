@@ -19,11 +19,18 @@ OPEN = ("watched", "proposed")
 """Statuses in which a name's spelling follows what is heard; others belong to a person or a bundle."""
 _MENTIONS = 2000
 """Newest mentions of a name that are weighed; thresholds are far below."""
+_KNOWN_WEIGHT = 0.1
+"""Of a spelling in known words, against one that is not."""
 _STEPS: tuple[names.Status, ...] = ("proposed", "approved")
 
 
 def weight_of(
-    session: Session, name: Name, config: LearnerConfig, blocked: Container[str], now: datetime.datetime
+    session: Session,
+    name: Name,
+    config: LearnerConfig,
+    blocked: Container[str],
+    known: Container[str],
+    now: datetime.datetime,
 ) -> Weight | None:
     """What the mentions of a name weigh at a time; None if there are none in the window.
 
@@ -32,6 +39,7 @@ def weight_of(
         name: whose.
         config: thresholds and windows.
         blocked: catalogue entries that are not to be proposed.
+        known: words that the recogniser knows: spellings of nothing else say little.
         now: the end of the window.
     """
     since = now - datetime.timedelta(days=config.promotion.window_days)
@@ -42,7 +50,7 @@ def weight_of(
         .order_by(Mention.at.desc(), Mention.query_id)
         .limit(_MENTIONS)
     ).all()
-    said = [_said(mention, span, config, blocked) for mention, span in rows]
+    said = [_said(mention, span, config, blocked, known) for mention, span in rows]
     return weigh(said, config.flood, config.promotion, config.cluster) if said else None
 
 
@@ -77,20 +85,25 @@ def promote(
     return steps
 
 
-def _said(mention: Mention, span: Span | None, config: LearnerConfig, blocked: Container[str]) -> Said:
+def _said(
+    mention: Mention, span: Span | None, config: LearnerConfig, blocked: Container[str], known: Container[str]
+) -> Said:
     written = mention.source == "feedback" or span is None
     proposal = ""
     if span is not None and span.proposals:
         best = span.proposals[0]
         if float(best["probability"]) >= config.cluster.catalogue and best["name"] not in blocked:
             proposal = str(best["name"])
-    spellings = [] if span is None or written else span.spellings[:2]
+    spellings = [
+        (text, math.exp(float(each["log_prob"])) * (_KNOWN_WEIGHT if all(w in known for w in text.split()) else 1.0))
+        for each in ([] if span is None or written else span.spellings[:2])
+        for text in [str(each["text"])]
+    ]
     return Said(
         at=mention.at,
         user=mention.user_hash,
         key=mention.query_id,
-        spellings=tuple((str(each["text"]), math.exp(float(each["log_prob"]))) for each in spellings)
-        or ((mention.spelling, 1.0),),
+        spellings=tuple(spellings) or ((mention.spelling, 1.0),),
         feedback=mention.source == "feedback",
         score=1.0 if written or span is None else span.score,
         proposal=proposal,

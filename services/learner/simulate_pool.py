@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asr.recognize import Recognizer
 
 DEFAULT = Path(__file__).parents[2] / "data" / "simulate.jsonl"
-LEVELS_DB = (None, 20.0, 10.0, 0.0)
+LEVELS_DB = (None, 15.0, 5.0)
 """Signal-to-noise ratios of the car; None is quiet."""
 TEMPLATES = ("who is {}", "play {}", "tell me about {}", "show me pictures of {}", "how old is {}", "news about {}")
 PLAIN = "plain"
