@@ -1,0 +1,153 @@
+"""Names that are approved are heard in the next query: at once by RPC, soon by whoever else writes into the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from asr.recognize import Recognizer
+from asr.synth import of_engine, open_engine
+from services.dengar.v1 import names_pb2, names_pb2_grpc, speech_pb2_grpc
+from services.dengar.v1 import speech_pb2 as pb
+from services.learner import names
+from services.learner.names import Revision
+from services.recognizer.config import server_config
+from services.recognizer.live_names import LiveNames, LiveNamesConfig
+from services.recognizer.phrases import MAX_IN_REQUEST, Wanted
+from services.recognizer.served_names import NO_NAMES, ServedNames
+from services.recognizer.server import Server
+from services.store.database import Store
+from tests.services.conftest import ToneVoice, linear16
+
+NAME, VOICE = "tavia brunello", "espeak:en-us+adam"
+ENOUGH = 200
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    """The shipped bundle."""
+    return Recognizer.open()
+
+
+@pytest.fixture(scope="module")
+def query() -> bytes:
+    """The name, which the bundle does not know, in a query."""
+    voice = next(voice for voice in of_engine("espeak") if voice.id == VOICE)
+    spoken = open_engine("espeak").speak(f"call {NAME} please", voice)
+    return linear16(np.concatenate([np.zeros(4000, np.float32), spoken, np.zeros(8000, np.float32)]))
+
+
+async def heard(channel: grpc.aio.Channel, query: bytes, *phrases: str) -> str:
+    config = pb.RecognitionConfig(
+        encoding=pb.RecognitionConfig.LINEAR16,
+        sample_rate_hertz=16_000,
+        speech_contexts=[pb.SpeechContext(phrases=phrases)],
+    )
+    request = pb.RecognizeRequest(config=config, audio=pb.RecognitionAudio(content=query))
+    answer = await speech_pb2_grpc.SpeechStub(channel).Recognize(request)
+    assert not answer.metadata.unused_phrases
+    return str(answer.results[0].alternatives[0].transcript)
+
+
+async def test_a_name_is_heard_a_moment_after_it_was_approved(
+    recognizer: Recognizer, query: bytes, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/dengar.db"
+    config = server_config(
+        port=0, drain_s=0.0, threads=1, state=str(tmp_path / "state"), store={"url": url}, names={"follow_s": 0.05}
+    )
+    server = Server(recognizer, config, voice=ToneVoice())
+    port = await server.start()
+    store = Store.open(url)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = names_pb2_grpc.NamesStub(channel)
+        assert NAME not in await heard(channel, query)
+        added = await stub.AddName(names_pb2.AddNameRequest(text="Tavia Brunello"))
+        assert (added.text, added.status, added.reason) == (NAME, names_pb2.APPROVED, "added by 127.0.0.1")
+        assert NAME in await heard(channel, query)
+        assert NAME in await heard(channel, query, "call my sister")  # beside phrases of the request
+        await stub.RejectName(names_pb2.RejectNameRequest(name=added.id, reason="a test"))
+        assert NAME not in await heard(channel, query)
+        await asyncio.to_thread(approve, store)  # by another process, as it were
+        for _ in range(ENOUGH):
+            if len(server.storing.names):
+                break
+            await asyncio.sleep(0.05)
+        assert NAME in await heard(channel, query)
+    await server.drain()
+    store.close()
+
+
+def approve(store: Store) -> None:
+    with store.session() as session:
+        names.approve_name(session, NAME, actor="ann")
+
+
+def test_a_request_keeps_its_own_boosts_and_hears_nothing_of_the_names(recognizer: Recognizer) -> None:
+    served = ServedNames(["tavia brunello", "zoë ☃", "anton drexler"], boost=2.0)
+    hints, unused = served.hints(recognizer, Wanted((("Anton  Drexler", -3.0), ("☃", 0.0)), {}))
+    assert hints.phrases == 2
+    assert [text for text, _ in unused] == ["☃"]
+    again, _ = served.hints(recognizer, Wanted((("Anton  Drexler", -3.0), ("☃", 0.0)), {}))
+    assert again is hints
+    alone, unused = served.hints(recognizer, None)
+    assert (alone.phrases, list(unused)) == (2, [])
+    assert served.hints(recognizer, Wanted())[0] is alone
+
+
+def test_a_full_request_gets_no_names_on_top(recognizer: Recognizer) -> None:
+    full = Wanted(
+        tuple((f"word {'a' * (n % 20 + 1)} {'b' * (n // 20 % 20 + 1)}", 1.0) for n in range(MAX_IN_REQUEST)), {}
+    )
+    hints, _ = ServedNames(["tavia brunello"]).hints(recognizer, full)
+    assert hints is recognizer.hints(full.phrases, full.classes)
+    assert NO_NAMES.hints(recognizer, None) == (None, ())
+
+
+class Source:
+    """Names as a store would have them, which may be away."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.at = datetime(2026, 1, 1, tzinfo=UTC)
+        self.away = False
+        self.reads = 0
+
+    def change(self, *names: str) -> None:
+        self.names, self.at = list(names), self.at + timedelta(seconds=1)
+
+    def revision(self) -> Revision:
+        if self.away:
+            raise OSError("away")
+        return Revision(len(self.names), self.at)
+
+    def approved(self, limit: int) -> tuple[Sequence[tuple[str, Sequence[str]]], int]:
+        self.reads += 1
+        return [(name, ()) for name in self.names[:limit]], max(0, len(self.names) - limit)
+
+
+def test_the_store_is_followed_bounded_and_survived(recognizer: Recognizer) -> None:
+    source, failures = Source(), []
+    live = LiveNames(source, LiveNamesConfig(most=2), lambda: [recognizer], lambda: failures.append(1))
+    live.look()
+    assert (live.current.names, live.left_out) == ((), 0)
+    source.change("one", "two", "three")
+    live.look()
+    live.look()
+    assert (live.current.names, live.left_out, source.reads) == (("one", "two"), 1, 2)
+    before = live.current
+    source.away = True
+    live.look()
+    live.look()
+    assert live.current is before
+    assert len(failures) == 2
+    source.away = False
+    source.change()
+    live.look()
+    assert len(live.current) == live.left_out == 0
