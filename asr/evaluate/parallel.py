@@ -50,6 +50,7 @@ def recognise_in_parallel(
     heard: dict[int, list[ScoredUtterance]] = {}
     if jobs == 1:
         recognizer = Recognizer(opened)
+        recognizer.warm()
         for number, (condition, piece) in enumerate(pieces):
             heard[number] = _hear(recognizer, piece, _alone(config, condition), condition)
             progress(sum(map(len, heard.values())), total)
