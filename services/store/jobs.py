@@ -29,6 +29,7 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
+from services.faults import crash_point
 from services.store import audit
 from services.store.database import lock
 from services.store.errors import LeaseLostError
@@ -124,6 +125,7 @@ def claim(
         job.changed_at = now
         audit.record(session, worker, "job.claimed", job.id, job.id, attempt=job.attempts, stage=job.stage)
         session.flush()
+        crash_point("store.job-claimed")
         return job
     return None
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from asr.audio import Samples
+from services.faults import crash_point
 from services.store.database import Store
 from services.store.errors import StoreError
 from services.store.models import Forgotten, Query, Span
@@ -123,7 +124,9 @@ def write(store: Store, batch: Sequence[Waiting]) -> Outcome:
             except StoreError as error:
                 waiting.audio_failed = True
                 log.warning("a query is written without its audio: %s", error)
+    crash_point("store.audio-written")
     forgotten = store.run(lambda session: _insert(session, store, batch))
+    crash_point("store.queries-committed")
     for waiting in batch:
         if waiting.record.id in forgotten and waiting.audio_ref:
             try:
@@ -152,6 +155,8 @@ def _insert(session: Session, store: Store, batch: Sequence[Waiting]) -> frozens
     for waiting in batch:
         if waiting.record.id not in forgotten and waiting.record.id not in there:
             session.add_all(_span(waiting.record.id, span) for span in waiting.spans)
+    session.flush()
+    crash_point("store.queries-inserted")
     return frozenset(forgotten)
 
 

@@ -177,6 +177,8 @@ def _forget(session: Session, user_hash: str, actor: str) -> Forgetting:
     audit.record(session, actor, "user.forgotten", forgetting, bundles=list(bundles), **_figures(deleted))
     for bundle in bundles:
         audit.record(session, actor, "bundle.user-forgotten", bundle, forgetting)
+    session.flush()
+    crash_point("store.user-deleted")
     return Forgetting(forgetting, deleted, bundles, restarted)
 
 
