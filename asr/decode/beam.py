@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import kenlm
 import numpy as np
+import numpy.typing as npt
 
 from asr.decode import prefixes, search, settle
 from asr.decode.config import DecoderConfig
@@ -26,7 +27,7 @@ from asr.decode.lm import LanguageModel
 from asr.decode.spelling import spelling_model
 from asr.decode.trie import NO_WORD, best_below, build_trie
 from asr.decode.types import Hypothesis, LogProbs, Tokens
-from asr.decode.words import NO_BEGINNING, Alignment, Reading, interim, rank, read
+from asr.decode.words import Alignment, Reader, Reading, interim, rank
 
 _BLOCK_FRAMES = 64
 
@@ -87,11 +88,11 @@ class BeamSearch:
     """The search state of one stream, whose size does not grow with the stream (see `asr.decode.settle`)."""
 
     def __init__(self, model: BeamModel, frame_s: float, hints: Hints | None = None) -> None:
-        self._model, self._frame_s, self._hints = model, frame_s, hints
+        self._model, self._hints = model, hints
         width = model.config.beam_width
         self._nodes = np.zeros(0, prefixes.NODE)
         self._records = np.zeros(0, prefixes.RECORD)
-        self._slot = np.zeros(0, np.int64)
+        self._slot = np.zeros(0, np.int32)
         self._places = np.zeros(0, np.int32)
         self._granted = np.zeros(0)
         self._beam = np.zeros(width, prefixes.BEAM)
@@ -99,7 +100,7 @@ class BeamSearch:
         self._sizes = np.array([1, 1, 0, 0], np.int64)
         self._frames = 0
         self._states: list[kenlm.State] = [model.lm.start()] if model.lm else []
-        self._beginning = NO_BEGINNING
+        self._reader = Reader(model.tokens, frame_s)
         self._best: Hypothesis | None = None
         self._resize(1)
         root = self._nodes[prefixes.ROOT]
@@ -113,7 +114,7 @@ class BeamSearch:
     @property
     def settled(self) -> int:
         """How many of the first words nothing can change any more."""
-        return len(self._beginning.words)
+        return len(self._reader.words)
 
     @property
     def nbytes(self) -> int:
@@ -140,30 +141,34 @@ class BeamSearch:
             return self.best()
         finally:
             search.cut_back(self._nodes, int(sizes[0]), int(self._sizes[0]))
+            self._reader.forget(int(sizes[2]))
             self._beam[:], self._sizes[:], self._frames, self._best = beam, sizes, frames, best
 
     def best(self) -> Hypothesis:
         """The best prefix so far; an open last word counts as the best that can become of it."""
         if self._best is None:
-            self._best = self._beginning.joined(interim(self._read(0, float(self._beam[0]["total"]))))
+            self._best = self._reader.whole(interim(self._read(0, float(self._beam[0]["total"]))))
         return self._best
 
     def finish(self, nbest: int) -> list[Hypothesis]:
         """The best texts if the audio ended here."""
-        readings = []
-        for index in range(self._sizes[1]):
-            cell = self._beam[index]
-            node = self._nodes[cell["node"]]
-            total = float(np.logaddexp(cell["blank"], cell["symbol"]) + node["lm"])  # without what lies ahead
-            if self._hints:
-                total += float(self._granted[cell["node"]] + self._hints.graph.close[self._places[cell["node"]]])
-            if self._model.lm:
-                if node["open"] and node["after"] == prefixes.UNSCORED:
-                    self._score_word(int(cell["node"]))
-                state = node["after"] if node["open"] else node["state"]
-                total += float(node["gain"]) + self._model.config.lm_weight * self._model.lm.end(self._states[state])
-            readings.append(self._read(index, total))
-        return [self._beginning.joined(hypothesis) for hypothesis in rank(readings, nbest)]
+        model = self._model
+        cells = self._beam[: self._sizes[1]]
+        ends = cells["node"].astype(np.int64)
+        if model.lm:
+            self._score_words(
+                ends[(self._nodes["open"][ends] == 1) & (self._nodes["after"][ends] == prefixes.UNSCORED)]
+            )
+        nodes = self._nodes[ends]
+        totals = np.logaddexp(cells["blank"], cells["symbol"]) + nodes["lm"]  # without what lies ahead
+        if self._hints:
+            totals += self._granted[ends] + self._hints.graph.close[self._places[ends]]
+        if model.lm:
+            states = np.where(nodes["open"] == 1, nodes["after"], nodes["state"]).tolist()
+            closing = {state: model.lm.end(self._states[state]) for state in set(states)}
+            totals += nodes["gain"] + model.config.lm_weight * np.array([closing[state] for state in states])
+        readings = [self._read(index, total) for index, total in enumerate(totals.tolist())]
+        return [self._reader.whole(hypothesis) for hypothesis in rank(readings, nbest)]
 
     def _blocks(self, log_probs: LogProbs) -> Iterator[LogProbs]:
         """Cut where the stream is a multiple of `_BLOCK_FRAMES` long, whatever the calls."""
@@ -187,35 +192,44 @@ class BeamSearch:
                 log_probs[done:], self._frames + done, state, model.symbols, hinted,
                 config.token_prune_log, model.lm is not None,
             )  # fmt: skip
-            for node in self._wanted[: self._sizes[3]].tolist():
-                self._score_word(node)
+            if self._sizes[3]:
+                self._score_words(self._wanted[: self._sizes[3]])
         self._frames += len(log_probs)
 
-    def _score_word(self, index: int) -> None:
-        """Fills in what ending the open word of a node gains, and the language model's state after it."""
-        model, config, node = self._model, self._model.config, self._nodes[index]
+    def _score_words(self, wanted: npt.NDArray[np.int64]) -> None:
+        """Fills in what ending the open words of nodes (N,) gains, and the language model's states after them."""
+        model, config, states = self._model, self._model.config, self._states
         assert model.lm is not None
-        before = self._states[node["state"]]
-        place = int(node["trie"])
-        word = NO_WORD if place == prefixes.OFF_LEXICON else int(model.trie_words[place])
-        if word == NO_WORD:
-            log_prob, after = model.lm.score(before, "<unk>")
-            gain = float(node["spelled"] + model.symbols.spelling[node["letters"], -1]) - config.unknown_cost
-            gain += config.unknown_context * (log_prob - model.unknown_log_prob)
-        else:
-            log_prob, after = model.lm.score(before, model.words[word])
-            gain = config.lm_weight * log_prob
-        node["gain"] = gain + config.word_bonus
-        node["after"] = len(self._states)
-        self._states.append(after)
+        nodes = self._nodes[wanted]
+        words = np.where(nodes["trie"] == prefixes.OFF_LEXICON, NO_WORD, model.trie_words[nodes["trie"]]).tolist()
+        spelled = (nodes["spelled"] + model.symbols.spelling[nodes["letters"], -1]).tolist()
+        unknown: dict[int, tuple[float, int]] = {}
+        gains: list[float] = []
+        afters: list[int] = []
+        for before, word, letters in zip(nodes["state"].tolist(), words, spelled, strict=True):
+            if word != NO_WORD:
+                log_prob, after = model.lm.score(states[before], model.words[word])
+                gain = config.lm_weight * log_prob
+                afters.append(len(states))
+                states.append(after)
+            else:
+                if before not in unknown:
+                    log_prob, after = model.lm.score(states[before], "<unk>")
+                    unknown[before] = config.unknown_context * (log_prob - model.unknown_log_prob), len(states)
+                    states.append(after)
+                context, after_unknown = unknown[before]
+                gain = letters - config.unknown_cost + context
+                afters.append(after_unknown)
+            gains.append(gain + config.word_bonus)
+        self._nodes["gain"][wanted], self._nodes["after"][wanted] = gains, afters
 
     def _read(self, index: int, score: float) -> Reading:
         cell = self._beam[index]
         end = "b" if cell["best_b"] >= cell["best_n"] else "n"
-        traced = search.trace(
+        *aligned, records = search.trace(
             self._nodes, self._records, cell["node"], cell[f"record_{end}"], cell[f"last_{end}"], cell[f"peak_{end}"]
         )
-        return read(Alignment(*traced), self._model.tokens, self._frame_s, score, self._beginning)
+        return self._reader.read(Alignment(*aligned), records, score)
 
     def _drop_distant(self) -> int:
         return int(settle.drop_distant(self._arrays()[0], self._model.config.settled_symbols))
@@ -231,9 +245,7 @@ class BeamSearch:
         """Throws away what cannot matter any more, and settles at least so many symbols."""
         taken = settle.compact(*self._arrays(), symbols, len(self._states))
         self._states = [self._states[number] for number in taken.states.tolist()]
-        if len(taken.ids):
-            certain = Alignment(taken.ids, taken.starts, taken.ends, taken.peaks)
-            self._beginning = self._beginning.then(certain, self._model.tokens, self._frame_s)
+        self._reader.settle(Alignment(taken.ids, taken.starts, taken.ends, taken.peaks))
 
     def _resize(self, most: int) -> None:
         """Makes room for so many more, and for what is there once again: so compacting costs little for each frame."""
@@ -248,6 +260,7 @@ class BeamSearch:
 def _grown(array: prefixes.Array, size: int, fill: int) -> prefixes.Array:
     if size <= len(array):
         return array
+    size = max(size, len(array) * 3 // 2)  # not a little more every time
     larger = np.full(size, fill, array.dtype) if fill else np.zeros(size, array.dtype)
     larger[: len(array)] = array
     return larger

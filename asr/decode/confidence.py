@@ -110,10 +110,12 @@ def _features(word: Word, known: Collection[str] | None) -> tuple[float, float, 
 
 def _calibrated(words: Sequence[Word], weights: WordWeights, known: Collection[str] | None) -> tuple[Word, ...]:
     """Word by word, so that the last digit does not depend on how many there are."""
-    bias, *slopes = astuple(weights)
+    slopes = weights.posterior, weights.letters, weights.pace, weights.unknown
     found: list[Word] = []
     for word in words:
-        odds = bias + math.fsum(slope * value for slope, value in zip(slopes, _features(word, known), strict=True))
+        odds = weights.bias + math.fsum(
+            slope * value for slope, value in zip(slopes, _features(word, known), strict=True)
+        )
         found.append(Word(word.word, word.start_s, word.end_s, 0.5 * (1.0 + math.tanh(0.5 * odds))))
     return tuple(found)
 

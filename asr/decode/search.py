@@ -332,20 +332,25 @@ def cut_back(nodes: Array, kept: int, used: int) -> None:
 @numba.njit(cache=True, nogil=True)
 def trace(
     nodes: Array, records: Array, node: int, record: int, last: int, peak: float
-) -> tuple[Array, Array, Array, Array]:
-    """The symbols of a prefix with the first and last frames and the peaks of its best alignment, each (L,)."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The symbols of a prefix with the first and last frames and the peaks of its best alignment, and its records.
+
+    Returns:
+        Five arrays of shape (L,).
+    """
     length = 0
     walk = node
     while walk != ROOT:
         length += 1
         walk = nodes[walk].parent
     ids, starts, ends = np.empty(length, np.int32), np.empty(length, np.int32), np.empty(length, np.int32)
-    peaks = np.empty(length, np.float32)
+    peaks, numbers = np.empty(length, np.float32), np.empty(length, np.int32)
     for place in range(length - 1, -1, -1):
         ids[place] = nodes[node].token
         starts[place] = records[record].start
         ends[place] = last
         peaks[place] = peak
+        numbers[place] = record
         last, peak = records[record].end_before, records[record].peak_before
         node, record = nodes[node].parent, records[record].before
-    return ids, starts, ends, peaks
+    return ids, starts, ends, peaks, numbers
