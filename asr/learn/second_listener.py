@@ -85,12 +85,11 @@ def propose(manifest: Manifest, listener: SecondListener) -> tuple[list[Utteranc
     problems: list[str] = []
     for row in manifest.utterances:
         try:
-            text = normalise(listener.transcribe(reader.read(row)))
+            heard = listener.transcribe(reader.read(row))
+            if not heard.strip():
+                problems.append(f"{reader.name(row)}: {listener.name} heard no words")
+                continue
+            found.append(dataclasses.replace(row, text=normalise(heard), source=SOURCE))
         except DengarError as error:
             problems.append(f"{reader.name(row)}: {error}")
-            continue
-        if text:
-            found.append(dataclasses.replace(row, text=text, source=SOURCE))
-        else:
-            problems.append(f"{reader.name(row)}: {listener.name} heard no words")
     return found, problems
