@@ -8,6 +8,7 @@ PyAV) takes over for what phones and browsers send (WebM/Opus, AAC in MP4, G.722
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +28,9 @@ _LARGE_BYTES = 16_000_000
 _UNKNOWN_RIFF_BYTES = 0x7FFF_0000  # programs that write WAV into a pipe declare this or more
 
 Samples = npt.NDArray[np.float32]
+
+PACKET_S = 0.1
+"""Packets in which a phone sends speech."""
 
 _ACCEPTED = (
     f"accepted: WAV, FLAC, MP3, Ogg/Opus, WebM, MP4/AAC, G.722; {MIN_RATE_HZ // 1000} to "
@@ -65,6 +69,13 @@ def load(path: str | Path, *, max_duration_s: float = MAX_DURATION_S) -> Samples
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
     return decode(data, str(path), max_duration_s=max_duration_s)
+
+
+def packets(samples: Samples, packet_s: float = PACKET_S) -> Iterator[Samples]:
+    """Cuts samples into packets of ``packet_s`` seconds, the last one shorter."""
+    size = round(packet_s * SAMPLE_RATE_HZ)
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
 
 
 def save(path: str | Path, samples: Samples) -> None:

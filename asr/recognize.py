@@ -5,21 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from asr.audio import SAMPLE_RATE_HZ, Samples
+from asr.audio import SAMPLE_RATE_HZ, Samples, packets
 from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
+from asr.decode.stability import Outlook, Standing, stability
 from asr.decode.types import LogProbs
 from asr.endpoint import Evidence, evidence
 from asr.engine import Engine, Geometry, MelWindows, State
 from asr.errors import ConfigError
 from asr.features import HOP, FeatureStream, Mel, windows_to_mel
+from asr.loudness import Loudness
 from asr.unknown.listen import UnknownListener
 
 if TYPE_CHECKING:
@@ -34,9 +36,6 @@ KEPT_HINTS = 32
 GLIMPSE_FRAMES = 10
 """Output frames by which a glimpse into an unfinished chunk grows: 200 ms for the pretrained encoder."""
 
-PACKET_S = 0.1
-"""Packet in which `Recognizer.transcribe` streams a recording, like a phone."""
-
 
 @dataclass(frozen=True, slots=True)
 class Partial:
@@ -44,7 +43,7 @@ class Partial:
 
     Attributes:
         hypothesis: the best reading so far; its last word may be incomplete.
-        stability: share of its words that stood at the same place in the interim result before.
+        stability: the probability that all its words, in their order, begin the final result; in [0, 1].
     """
 
     hypothesis: Hypothesis
@@ -198,14 +197,16 @@ class Recognizer:
         """Looks into the chunks that are still being filled, for interim results between two steps.
 
         What is there of a chunk is stepped through and thrown away: the final result stays what it would have been.
-        Does nothing for a bundle whose model takes whole chunks only.
+        Streams that are no louder than their background are left out. Does nothing for a bundle whose model takes whole
+        chunks only.
         """
         if not self.engine.short_steps:
             return
         costs = costs or Costs()
         alike: dict[int, list[tuple[RecognitionStream, Mel]]] = {}
         for stream in streams:
-            if (window := stream.acoustic.windows.peek(GLIMPSE_FRAMES)) is not None:
+            window = stream.acoustic.windows.peek(GLIMPSE_FRAMES)
+            if window is not None and stream.acoustic.loudness.stands_out(GLIMPSE_FRAMES * self.geometry.stride):
                 alike.setdefault(len(window), []).append((stream, window))
         for group in alike.values():
             began = time.thread_time()
@@ -274,6 +275,7 @@ class AcousticStream:
         self.features = FeatureStream(config)
         self.state = recognizer.engine.initial_state(1)
         self.windows = MelWindows(recognizer.engine.geometry, config.silence, config.n_mels)
+        self.loudness = Loudness()
         self._emitted = 0
         self._finished = False
 
@@ -289,6 +291,7 @@ class AcousticStream:
             end: the signal is over, and the last windows are filled up with silence.
         """
         self._finished = end
+        self.loudness.accept(mel)
         windows = self.windows.accept(mel)
         return windows + self.windows.finish() if end else windows
 
@@ -315,8 +318,9 @@ class RecognitionStream:
         self._nbest = nbest
         self._samples = 0
         self._finished = False
-        self._words: tuple[str, ...] = ()
-        self._glimpsed: Hypothesis | None = None
+        self._standing = Standing()
+        self._glimpsed: Outlook | None = None
+        self._glimpsed_s = 0.0
         self._evidence: list[Evidence] | None = [] if watched else None
         self._kept = UnknownListener.of(recognizer) if keep_posteriors else None
 
@@ -354,11 +358,11 @@ class RecognitionStream:
 
     def partial(self) -> Partial:
         """The best reading so far."""
-        best = self._glimpsed or self._decoder.best()
-        words = tuple(word.word for word in best.words)
-        kept = sum(a == b for a, b in zip(words, self._words, strict=False))
-        self._words = words
-        return Partial(best, kept / len(words) if words else 0.0)
+        outlook = self._glimpsed or self._decoder.outlook()
+        glimpsed = self._glimpsed is not None
+        age_s = self._standing.age_s(outlook.hypothesis, self._decoder.duration_s + glimpsed * self._glimpsed_s)
+        weights = self._recognizer.decoder.config.stability
+        return Partial(outlook.hypothesis, stability(outlook, age_s, glimpsed, weights))
 
     def finish(self) -> list[Hypothesis]:
         """Recognises the rest and returns up to `nbest` hypotheses, best first; the stream is then used up."""
@@ -389,11 +393,6 @@ class RecognitionStream:
 
     def preview(self, log_probs: LogProbs) -> None:
         """Lets `partial` know, until the next step, what the posteriors (t, V) of a glimpse would make of it."""
-        self._glimpsed = self._decoder.preview(log_probs)
-
-
-def packets(samples: Samples, packet_s: float = PACKET_S) -> Iterator[Samples]:
-    """Cuts samples into packets of ``packet_s`` seconds, the last one shorter."""
-    size = round(packet_s * SAMPLE_RATE_HZ)
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
+        if log_probs.argmax(axis=1).any():  # else blanks alone
+            self._glimpsed = self._decoder.preview(log_probs)
+            self._glimpsed_s = len(log_probs) * self._recognizer.geometry.frame_s

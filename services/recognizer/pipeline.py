@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -21,19 +20,13 @@ from typing import TypeAlias
 
 from services.recognizer.metrics import Metrics
 from services.recognizer.session import Failure, Final, Interim, Outcome, Session
-from services.recognizer.turn import Job, Meter, take_turn
+from services.recognizer.turn import Glimpses, Job, Meter, take_turn
 
 MAX_WAITING_BYTES = 256 * 1024
 """Bytes of one stream that may wait for a worker before its caller is no longer read from."""
 
 TURN_BYTES = 64 * 1024
 """Most bytes of one stream decoded in one turn."""
-
-GLIMPSE_LOAD = 0.5
-"""Share of its time that a worker may be busy and still look into unfinished chunks, which doubles its work."""
-
-LOAD_S = 1.0
-"""Time constant of that share's mean."""
 
 STOP_S = 10.0
 
@@ -220,9 +213,11 @@ class Pipeline:
         for flow, _ in taken:
             self._metrics.waited(began - flow.queued_at)
         before = meter.by_stage()
-        spare = not self._ready and worker.load < GLIMPSE_LOAD
-        said = take_turn([job for _, job in taken], meter, spare=spare)
-        worker.worked(began)
+        glimpses_s = meter.glimpses_s
+        spare = worker.glimpses
+        now = spare.now and not self._ready  # else somebody waits
+        said = take_turn([job for _, job in taken], meter, glimpses=now, eager=spare.at_all)
+        spare.worked(began, time.monotonic(), meter.glimpses_s - glimpses_s)
         for stage, seconds in meter.by_stage().items():
             if seconds > before[stage]:
                 self._metrics.stage(stage, seconds - before[stage])
@@ -289,23 +284,14 @@ class _Worker:
         meter: what it measures.
         thread: itself.
         taken: what it is at, and `abandoned`, whether it was given up: both under the pipeline's lock.
-        load: share of the last second or so that it was busy.
-        free_since: when its last turn ended.
+        glimpses: what it can spare for them.
     """
 
     meter: Meter
     thread: threading.Thread = field(default_factory=threading.Thread)
     taken: list[_Taken] = field(default_factory=list)
     abandoned: bool = False
-    load: float = 0.0
-    free_since: float = field(default_factory=time.monotonic)
-
-    def worked(self, began: float) -> None:
-        """Takes note of a turn that ends now."""
-        now = time.monotonic()
-        kept = math.exp((self.free_since - now) / LOAD_S)
-        self.load = kept * self.load + (1 - kept) * (now - began) / max(now - self.free_since, 1e-9)
-        self.free_since = now
+    glimpses: Glimpses = field(default_factory=Glimpses)
 
 
 def _job(flow: Flow) -> Job:

@@ -265,13 +265,18 @@ class Session:
         """Whether samples wait that `block` held back."""
         return bool(self._waiting)
 
-    @property
-    def wanted_bytes(self) -> int:
-        """How many bytes must come before anything new can be said; 0 if that is not known."""
+    def wanted_bytes(self, *, glimpses: bool) -> int:
+        """How many bytes must come before anything new can be said; 0 if that is not known.
+
+        Args:
+            glimpses: for those who want interim results the worker has time to look into unfinished chunks.
+        """
         if self._waiting or self.voice is not None:
             return 0
         stream = self.stream
-        return self._decoder.bytes_for(stream.missing_glimpse_samples if self.interim else stream.missing_samples)
+        return self._decoder.bytes_for(
+            stream.missing_glimpse_samples if glimpses and self.interim else stream.missing_samples
+        )
 
     @property
     def interim(self) -> bool:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.audio import packets
 from asr.bundle import build_bundle, load_bundle
 from asr.decode import DecoderConfig
-from asr.recognize import GLIMPSE_FRAMES, Costs, Recognizer, packets
+from asr.recognize import GLIMPSE_FRAMES, Costs, Recognizer
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
@@ -102,6 +103,7 @@ def patient(tiny_run, tmp_path_factory) -> Recognizer:
 
 def test_a_glimpse_shows_what_the_model_and_the_decoder_make_of_the_beginning_of_a_chunk(patient) -> None:
     samples = noise(2.0)
+    samples[24 * 480 :] *= 4  # somebody speaks: stands out of the background
     stream = patient.stream()
     stream.accept(samples[: 24 * 480 + 14 * 480])  # one chunk, and ten frames of the next with what they look ahead
     before = stream.partial().hypothesis
@@ -117,6 +119,15 @@ def test_a_glimpse_shows_what_the_model_and_the_decoder_make_of_the_beginning_of
     reference.accept(ahead[0])
     assert seen == reference.best()
     assert seen.text != before.text
+
+
+def test_where_nothing_stands_out_no_glimpse_is_taken(patient) -> None:
+    samples, costs = noise(2.0), Costs()
+    stream = patient.stream()
+    stream.accept(samples[: 24 * 480 + 14 * 480])
+    assert stream.acoustic.windows.peek(GLIMPSE_FRAMES) is not None
+    patient.glimpse([stream], costs)
+    assert not costs.batches
 
 
 @settings(max_examples=20)

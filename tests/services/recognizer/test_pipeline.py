@@ -15,6 +15,7 @@ from asr.errors import AudioError
 from services.recognizer.audio_in import AudioLimitError, StreamDecoder
 from services.recognizer.pipeline import MAX_WAITING_BYTES, TURN_BYTES, Flow, Pipeline
 from services.recognizer.session import Failure, Final, Interim, Session, SessionConfig
+from services.recognizer.turn import Glimpses
 from tests.services.conftest import ToneRecognizer, ToneStream, linear16, tones
 
 
@@ -194,3 +195,38 @@ async def test_a_closed_stream_is_let_go_of_even_in_the_middle_of_a_turn() -> No
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
         assert await speak(open_flow(pipeline, recognizer), "two") == "two"
+
+
+class Clock:
+    """A worker that is busy with other things for a share of its time, and glimpses where it may."""
+
+    def __init__(self, other: float, glimpse_s: float = 0.02, period_s: float = 0.1) -> None:
+        self.spare = Glimpses(free_since=0.0)
+        self.glimpses, self.spent_s, now = 0, 0.0, 0.0
+        for turn in range(300):
+            looks = self.spare.now
+            now += period_s * (1 - other) - looks * glimpse_s
+            began = now
+            now += period_s * other + looks * glimpse_s
+            self.spare.worked(began, now, looks * glimpse_s)
+            if turn >= 100:
+                self.glimpses += looks
+                self.spent_s += looks * glimpse_s
+        self.share = self.glimpses / 200
+        self.load = other + self.spent_s / (200 * period_s)
+
+
+def test_glimpses_become_fewer_as_other_work_grows_and_fill_half_of_the_time_together() -> None:
+    shares = [Clock(other / 20).share for other in range(12)]
+    assert shares[:5] == [1.0] * 5, "time enough for every one"
+    assert shares == sorted(shares, reverse=True)
+    assert 0.1 < shares[8] < 0.9, "some"
+    assert shares[10:] == [0.0, 0.0]
+    assert all(Clock(other / 20).load <= Glimpses.LOAD + 0.02 for other in range(11))
+
+
+def test_a_worker_that_was_idle_has_time_for_glimpses_again() -> None:
+    spare = Clock(0.9).spare
+    assert not spare.at_all
+    spare.worked(spare.free_since + 3.0, spare.free_since + 3.01, 0.0)
+    assert spare.now
