@@ -12,8 +12,10 @@
 
 from services.client.errors import SpeechServiceError
 from services.client.files import AudioFile, open_audio, paced
+from services.client.microphone import async_microphone, microphone
 from services.client.names import Forgotten, Imported, Name, NamesClient
 from services.client.options import DEFAULT_ADDRESS, Options
+from services.client.reconnect import Reconnect
 from services.client.results import Alternative, Info, StreamResult, Transcript, Word
 from services.client.speech import AsyncClient, Client
 
@@ -29,10 +31,13 @@ __all__ = [
     "Name",
     "NamesClient",
     "Options",
+    "Reconnect",
     "SpeechServiceError",
     "StreamResult",
     "Transcript",
     "Word",
+    "async_microphone",
+    "microphone",
     "open_audio",
     "paced",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from asr.errors import AudioError, MissingDependencyError
 
@@ -31,6 +32,25 @@ def microphone(stop: threading.Event) -> Iterator[bytes]:
             "or stream a file"
         ) from error
     return _sounddevice(sounddevice, stop)
+
+
+async def async_microphone(stop: asyncio.Event) -> AsyncIterator[bytes]:
+    """The same for asyncio: the recording runs in a thread, and the event loop waits for nothing.
+
+    Raises:
+        MissingDependencyError, AudioError: see `microphone`.
+    """
+    ending = threading.Event()
+    chunks = microphone(ending)
+    try:
+        while not stop.is_set():
+            chunk = await asyncio.to_thread(next, chunks, b"")
+            if not chunk:
+                break
+            yield chunk
+    finally:
+        ending.set()
+        await asyncio.to_thread(lambda: [None for _ in chunks])  # the recorder ends with its generator
 
 
 def _arecord(stop: threading.Event) -> Iterator[bytes]:

@@ -65,6 +65,7 @@ class StreamResult:
         audio_s: how much audio was heard; final results only.
         bundle_hash: of the bundle that answered; final results only.
         query_id: for `Client.feedback`; empty if nothing of the query is kept.
+        restarted: the first result after a lost connection (see `Reconnect`); those before it no longer count.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -75,6 +76,7 @@ class StreamResult:
     audio_s: float = 0.0
     bundle_hash: str = ""
     query_id: str = ""
+    restarted: bool = False
 
     @property
     def text(self) -> str:

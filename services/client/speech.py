@@ -20,6 +20,7 @@ from services.client.options import (
     first_request,
     unary_request,
 )
+from services.client.reconnect import Reconnect, stream_again, stream_again_async
 from services.client.results import Info, StreamResult, Transcript, info_of, stream_results_of, transcript_of
 from services.dengar.v1 import feedback_pb2_grpc, privacy_pb2, privacy_pb2_grpc, speech_pb2_grpc
 from services.dengar.v1 import speech_pb2 as pb
@@ -82,6 +83,7 @@ class Client:
         interim_results: bool = True,
         single_utterance: bool = False,
         timeout_s: float | None = None,
+        reconnect: Reconnect | None = None,
     ) -> Iterator[StreamResult]:
         """Recognises speech while it comes in.
 
@@ -91,11 +93,25 @@ class Client:
             options: how the audio is sent and what is asked for.
             interim_results: also yield what has been understood so far.
             single_utterance: end when the speaker falls silent.
-            timeout_s: for the whole stream.
+            timeout_s: for the whole stream, or for each that it is begun anew with.
+            reconnect: how hard to try again when the connection is lost; None: not at all.
 
         Yields:
             Interim results, and at the end one with `is_final`.
         """
+        if reconnect is not None:
+            yield from stream_again(
+                lambda kept: self.stream(
+                    kept,
+                    options,
+                    interim_results=interim_results,
+                    single_utterance=single_utterance,
+                    timeout_s=timeout_s,
+                ),
+                chunks,
+                reconnect,
+            )
+            return
         first = first_request(options, interim_results=interim_results, single_utterance=single_utterance)
         failures: list[Exception] = []
         begun, ended = threading.Event(), threading.Event()
@@ -216,8 +232,24 @@ class AsyncClient:
         interim_results: bool = True,
         single_utterance: bool = False,
         timeout_s: float | None = None,
+        reconnect: Reconnect | None = None,
     ) -> AsyncIterator[StreamResult]:
         """See `Client.stream`; `chunks` is iterated in another task."""
+        if reconnect is not None:
+            again = stream_again_async(
+                lambda kept: self.stream(
+                    kept,
+                    options,
+                    interim_results=interim_results,
+                    single_utterance=single_utterance,
+                    timeout_s=timeout_s,
+                ),
+                chunks,
+                reconnect,
+            )
+            async for result in again:
+                yield result
+            return
         first = first_request(options, interim_results=interim_results, single_utterance=single_utterance)
         failures: list[Exception] = []
         ended = asyncio.Event()

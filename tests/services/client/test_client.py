@@ -235,7 +235,8 @@ def test_pace() -> None:
 def test_public_names() -> None:
     assert services.client.__all__ == [
         "DEFAULT_ADDRESS", "Alternative", "AsyncClient", "AudioFile", "Client", "Forgotten", "Imported", "Info", "Name",
-        "NamesClient", "Options", "SpeechServiceError", "StreamResult", "Transcript", "Word", "open_audio", "paced",
+        "NamesClient", "Options", "Reconnect", "SpeechServiceError", "StreamResult", "Transcript", "Word",
+        "async_microphone", "microphone", "open_audio", "paced",
     ]  # fmt: skip
 
 
