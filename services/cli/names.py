@@ -52,11 +52,12 @@ def show_all(
     if json:
         output.emit_json(rows)
         return
-    table = Table("name", "status", "heard", "users", "trend", "last heard", "also spelled", "id", box=None)
+    table = Table(box=None)
+    for column in ("name", "status", "heard", "users", "trend", "last heard", "id"):
+        table.add_column(column, no_wrap=column != "last heard")
     for row in rows:
-        spellings = ", ".join(row["spellings"][:3])
         counts = (str(row["mentions"]), str(row["users"]), f"{row['trend']:.1f}")
-        table.add_row(row["text"], row["status"], *counts, row["last_heard"][:16], spellings, row["id"])
+        table.add_row(row["text"], row["status"], *counts, row["last_heard"][:10], row["id"])
     if not rows:
         output.console.print("no names")
         return

@@ -34,12 +34,13 @@ class LiveNamesConfig:
     Attributes:
         most: at most so many, the most mentioned and then the newest; the rest is counted. 0: none. A thousand take
             14 ms to compile (docs/hints.md), which every request with other phrases of its own pays.
-        boost: of each, in nats, above 0 to 20; 0: the bundle's own, as for phrases of a request.
+        boost: of each, in nats, to 20; 0: the bundle's own, as for phrases of a request. More than that, because a name
+            that nobody taught the acoustic model is spelled badly; too much, and other words become parts of names.
         follow_s: how often the store is asked whether they changed.
     """
 
     most: Annotated[int, Field(ge=0, le=MAX_IN_REQUEST)] = 500
-    boost: Annotated[float, Field(ge=0, le=20)] = 0.0
+    boost: Annotated[float, Field(ge=0, le=20)] = 8.0
     follow_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
 
 
