@@ -29,7 +29,17 @@ from asr.unknown.spell import letters_of
 Bools = npt.NDArray[np.bool_]
 Source = Literal["emissions", "best"]
 
-BEST_ONLY = ("doubt", "spelled", "surprise", "surprise_next", "opening", "rarity", "neighbours_doubt")
+BEST_ONLY = (
+    "doubt",
+    "spelled",
+    "surprise",
+    "surprise_next",
+    "opening",
+    "rarity",
+    "neighbours_doubt",
+    "others_doubt",
+    "length",
+)
 """Features of the baseline, which sees the best hypothesis alone: no posteriors, no spelled reading."""
 
 
@@ -176,12 +186,13 @@ def only(columns: Sequence[str], features: Floats) -> Floats:
 
 def weights_of(values: Sequence[float]) -> EvidenceWeights:
     """Weights from the bias and one for each of `FEATURES`."""
-    return EvidenceWeights(**dict(zip(("bias", *FEATURES), values, strict=True)))
+    rounded = [round(value, 4) for value in values]
+    return EvidenceWeights(**dict(zip(("bias", *FEATURES), rounded, strict=True)))
 
 
 def span_weights_of(values: Sequence[float]) -> SpanWeights:
     """The same for spans."""
-    return SpanWeights(*values)
+    return SpanWeights(*(round(value, 4) for value in values))
 
 
 def _times(unit: Unit, decoder: Decoder) -> tuple[float, float]:

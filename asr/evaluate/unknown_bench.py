@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from asr.config import config_to_json
 from asr.corpus.manifest import Manifest, Problem
-from asr.evaluate.halves import Half
+from asr.errors import BundleError, InputError
+from asr.evaluate.halves import Half, take_half
 from asr.evaluate.heard import hear
 from asr.evaluate.run import RunConfig
 from asr.evaluate.unknown import (
@@ -53,9 +55,13 @@ class UnknownBench:
         recognizer: that is examined.
         manifests: test sets with transcripts.
         snr_db: conditions: None as it is, else cabin noise at that ratio.
-        every: hear one utterance of so many of each half.
+        most: hear at most so many utterances of each half, evenly taken.
         work: keeps posteriors.
         report: told what is being done.
+
+    Raises:
+        BundleError: the recogniser has no language model.
+        InputError: a half is empty.
     """
 
     def __init__(
@@ -63,10 +69,12 @@ class UnknownBench:
         recognizer: Recognizer,
         manifests: Sequence[Manifest],
         snr_db: Sequence[float | None],
-        every: int,
+        most: int,
         work: Path,
         report: Callable[[str], None],
     ) -> None:
+        if recognizer.decoder.lm is None:
+            raise BundleError(f"{recognizer.bundle.path}: has no language model, so no word is unknown to it")
         self.recognizer = recognizer
         self.left_out: list[Problem] = [problem for manifest in manifests for problem in manifest.problems]
         self.samples: dict[tuple[Half, Key], list[Sample]] = {}
@@ -74,12 +82,16 @@ class UnknownBench:
             for snr in snr_db:
                 for half in ("tune", "report"):
                     report(f"listening to {manifest.path} ({half}, {condition_name(snr)})")
-                    config = RunConfig(snr_db=(snr,), half=half, every=every)
+                    size = len(take_half(manifest.utterances, half))
+                    config = RunConfig(snr_db=(snr,), half=half, every=max(1, math.ceil(size / most)))
                     heard, problems = hear(recognizer, [manifest], config, work)
                     samples, unaligned = prepare(heard, recognizer.decoder)
                     self.left_out += [*problems, *unaligned]
                     for sample in samples:
                         self.samples.setdefault((half, (sample.corpus, snr)), []).append(sample)
+
+        if not all(self.half(half) for half in ("tune", "report")):
+            raise InputError("unknown words: each half needs an utterance with a transcript that can be aligned")
 
     def half(self, half: Half) -> list[Sample]:
         """All utterances of a half."""

@@ -22,7 +22,7 @@ from asr.unknown.config import UnknownConfig
 from asr.unknown.evidence import FEATURES
 from asr.unknown.find import span_features
 
-_STEPS = (0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
+_STEPS = (0.05, 0.1, 0.15, 0.2)
 GRID = tuple((seed, join) for seed in _STEPS for join in _STEPS if join <= seed)
 """Probabilities from which a span begins, and from which words join it."""
 

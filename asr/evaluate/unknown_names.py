@@ -142,7 +142,7 @@ def fit_catalogue(listed: Sequence[Listed], start: CatalogueConfig) -> Catalogue
 
     found = scipy.optimize.minimize(loss, [start.sharpness, start.none], method="Nelder-Mead")
     sharpness, none = (round(float(value), 3) for value in found.x)
-    return replace(start, sharpness=abs(sharpness), none=min(1.0, max(0.0, none)))
+    return replace(start, sharpness=max(0.001, abs(sharpness)), none=min(1.0, max(0.0, none)))
 
 
 def _mean_log(logs: Sequence[np.ndarray], listed: Sequence[Listed], none: float) -> float:

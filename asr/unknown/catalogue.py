@@ -85,10 +85,10 @@ class Catalogue:
         self.entities = tuple(found.values())
         places: dict[str, list[tuple[int, bool]]] = {}
         for number, entity in enumerate(self.entities):
-            sounds = {(phones, True) for phones in entity.pronunciations if phones and set(phones) <= set(PHONES)}
+            ways = {(phones, True) for phones in entity.pronunciations if phones and set(phones) <= set(PHONES)}
             for form in forms(entity.name.split()):
-                sounds |= {(phones, form.whole) for phones in pronounce(form.text)}
-            for phones, whole in sorted(sounds):
+                ways |= {(phones, form.whole) for phones in pronounce(form.text)}
+            for phones, whole in sorted(ways):
                 places.setdefault(phones, []).append((number, whole))
         self._index = SoundIndex(list(places))
         self._meant = list(places.values())

@@ -35,6 +35,8 @@ class EvidenceWeights:
         oddity: of minus the natural-log probability of a letter of the spelled words, by the lexicon's letter 4-gram.
         neighbours_doubt: of the mean `doubt` of the words beside it.
         neighbours_gap: of the mean `gap` of the words beside it.
+        others_doubt: of the mean `doubt` of all other words: where everything is unclear, little is unknown.
+        length: of the natural log of the number of words: short queries hold more names than dictated sentences.
     """
 
     bias: Weight = -4.0
@@ -56,6 +58,8 @@ class EvidenceWeights:
     oddity: Weight = 0.0
     neighbours_doubt: Weight = 0.2
     neighbours_gap: Weight = 0.1
+    others_doubt: Weight = 0.0
+    length: Weight = 0.0
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

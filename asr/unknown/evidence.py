@@ -132,6 +132,10 @@ def evidence(
         for place, row in enumerate(rows):
             beside = [rows[other][column] for other in (place - 1, place + 1) if 0 <= other < len(rows)]
             row[name] = sum(beside) / len(beside) if beside else 0.0
+    doubts = sum(row["doubt"] for row in rows)
+    for row in rows:
+        row["others_doubt"] = (doubts - row["doubt"]) / max(1, len(rows) - 1)
+        row["length"] = math.log(len(rows))
     return np.array([[row[name] for name in FEATURES] for row in rows], np.float64).reshape(-1, len(FEATURES))
 
 

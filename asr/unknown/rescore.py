@@ -85,7 +85,8 @@ def ratio(
     span it pays for every letter that the name leaves over. A name is tried in full and in parts.
 
     Returns:
-        Shape (N,), about 0 at best (sums over alignments beat the best path a little); -100 at worst, and for a name that the symbols cannot spell.
+        Shape (N,), about 0 at best (sums over alignments beat the best path a little); -100 at worst, and for a name
+        that the symbols cannot spell.
     """
     start = max(0, round((span.start_s - config.before_s) / span.frame_s))
     end = round((span.end_s + config.after_s) / span.frame_s)

@@ -23,7 +23,7 @@ def bench_unknown(
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the weights to the tuning half instead of taking the defaults.")
     ] = False,
-    every: Annotated[int, typer.Option(min=1, help="Use one utterance of so many of each half.")] = 1,
+    most: Annotated[int, typer.Option(min=1, help="Use at most so many utterances of each half of a manifest.")] = 360,
     work: Annotated[Path, typer.Option(help="Keeps posteriors; a second run begins with them.")] = Path("work/unknown"),
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -50,7 +50,7 @@ def bench_unknown(
             progress.update(task, description=text)
 
         found = [read_manifest(path) for path in manifests]
-        bench = UnknownBench(recognizer, found, conditions, every, work, report)
+        bench = UnknownBench(recognizer, found, conditions, most, work, report)
         settings = bench.fit(catalogue, report) if fit else Settings()
         report("measuring")
         result = {
@@ -58,7 +58,7 @@ def bench_unknown(
             "manifests": [str(path) for path in manifests],
             "names": str(names) if names else None,
             "fitted": fit,
-            "every": every,
+            "most": most,
             "settings": {name: config_to_json(value) for name, value in vars(settings).items()},
             **bench.report(settings, catalogue),
             "left_out": [f"{problem.where}: {problem.reason}" for problem in bench.left_out],
