@@ -129,8 +129,8 @@ class BeamSearch:
             if self._frames % _BLOCK_FRAMES == 0 and (symbols := self._drop_distant()):
                 self._compact(symbols)
 
-    def preview(self, log_probs: LogProbs) -> Hypothesis:
-        """The best prefix if these frames (T, V) came next; then all is as before."""
+    def preview(self, log_probs: LogProbs) -> tuple[Hypothesis, tuple[float, float]]:
+        """`best` and `agreement` if these frames (T, V) came next; then all is as before."""
         self._make_room(len(log_probs))
         beam, sizes, frames, best = self._beam.copy(), self._sizes.copy(), self._frames, self._best
         try:
@@ -138,11 +138,23 @@ class BeamSearch:
                 self._advance(block)
                 if self._frames % _BLOCK_FRAMES == 0:
                     self._drop_distant()
-            return self.best()
+            return self.best(), self.agreement()
         finally:
             search.cut_back(self._nodes, int(sizes[0]), int(self._sizes[0]))
             self._reader.forget(int(sizes[2]))
             self._beam[:], self._sizes[:], self._frames, self._best = beam, sizes, frames, best
+
+    def agreement(self) -> tuple[float, float]:
+        """The share of probability in prefixes that begin with the words of `best`, and with all but the last."""
+        ids, shares = search.agreement(self._arrays()[0])
+        tokens = self._model.tokens
+        end = len(ids)
+        while end and not tokens.pieces[ids[end - 1]]:
+            end -= 1
+        begin = end
+        while begin and not tokens.begins_word[ids[begin - 1]]:
+            begin -= 1
+        return float(shares[end - 1]) if end else 1.0, float(shares[begin - 2]) if begin > 1 else 1.0
 
     def best(self) -> Hypothesis:
         """The best prefix so far; an open last word counts as the best that can become of it."""

@@ -62,6 +62,27 @@ class Calibration:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class StabilityWeights:
+    """How the log odds that an interim result stands depend on it (see `asr.decode.stability`).
+
+    Attributes:
+        bias: the log odds where all else is 0.
+        agreement: of the logit of the share of the beam's probability that begins with all its words.
+        agreement_before: of that for its words without the last one.
+        age: of ``ln(1 + t / 0.1 s)`` of the audio for which its words have stood.
+        silence: of the same of the time since the last spoken token.
+        glimpsed: added where it rests on a part of a chunk.
+    """
+
+    bias: Weight = 0.0
+    agreement: Weight = 0.5
+    agreement_before: Weight = 0.2
+    age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    silence: Weight = 0.3
+    glimpsed: Weight = -0.3
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class DecoderConfig:
     """Settings of the decoder.
 
@@ -88,6 +109,8 @@ class DecoderConfig:
             stream may last for ever; 500 are half a minute of speech.
         nbest: alternatives returned when the caller does not say.
         calibration: makes probabilities of confidences; None leaves them raw.
+        stability: makes probabilities of the stabilities of interim results; the defaults are those of the default
+            bundle (``dengar bench stability``).
     """
 
     kind: Literal["greedy", "beam"] = "beam"
@@ -103,3 +126,4 @@ class DecoderConfig:
     settled_symbols: Annotated[int, Field(ge=20)] = 500
     nbest: Annotated[int, Field(ge=1, le=100)] = 1
     calibration: Calibration | None = None
+    stability: StabilityWeights = StabilityWeights()

@@ -12,6 +12,7 @@ from asr.decode import confidence
 from asr.decode.config import DecoderConfig
 from asr.decode.greedy import GreedySearch
 from asr.decode.lm import LanguageModel
+from asr.decode.stability import Outlook
 from asr.decode.types import Hypothesis, LogProbs, Tokens, Word
 from asr.errors import ConfigError, InputError
 
@@ -26,7 +27,8 @@ class Search(Protocol):
     def settled(self) -> int: ...
     def accept(self, log_probs: LogProbs) -> None: ...
     def best(self) -> Hypothesis: ...
-    def preview(self, log_probs: LogProbs) -> Hypothesis: ...
+    def agreement(self) -> tuple[float, float]: ...
+    def preview(self, log_probs: LogProbs) -> tuple[Hypothesis, tuple[float, float]]: ...
     def finish(self, nbest: int) -> list[Hypothesis]: ...
 
 
@@ -129,24 +131,26 @@ class DecoderStream:
         if not len(log_probs):
             return
         self._frames += len(log_probs)
-        spoken = np.flatnonzero(~self._silent[log_probs.argmax(axis=1)])
-        if len(spoken):
-            self._silent_frames = len(log_probs) - 1 - int(spoken[-1])
-        else:
-            self._silent_frames += len(log_probs)
+        self._silent_frames = self._silence(log_probs)
         self._search.accept(log_probs)
 
     def best(self) -> Hypothesis:
         """The best reading so far, its last word perhaps incomplete."""
         return self._likely(self._search.best())
 
-    def preview(self, log_probs: LogProbs) -> Hypothesis:
-        """The best reading if these frames (T, V) came next; the stream is left as it is.
+    def outlook(self) -> Outlook:
+        """The best reading so far with what is known of its future."""
+        return Outlook(self.best(), *self._search.agreement(), self.trailing_silence_s)
+
+    def preview(self, log_probs: LogProbs) -> Outlook:
+        """`outlook` if these frames (T, V) came next; the stream is left as it is.
 
         Raises:
             InputError: as `accept`.
         """
-        return self._likely(self._search.preview(self._checked(log_probs)))
+        log_probs = self._checked(log_probs)
+        best, agreement = self._search.preview(log_probs)
+        return Outlook(self._likely(best), *agreement, self._silence(log_probs) * self._decoder.frame_s)
 
     def finish(self, nbest: int | None = None) -> list[Hypothesis]:
         """The best distinct texts, at least one, best first; the stream itself is left as it is."""
@@ -165,6 +169,11 @@ class DecoderStream:
     def trailing_silence_s(self) -> float:
         """Seconds since the last frame whose best symbol is spoken; all of them if there was none."""
         return self._silent_frames * self._decoder.frame_s
+
+    def _silence(self, log_probs: LogProbs) -> int:
+        """Frames since the last one whose best symbol is spoken, if these come next."""
+        spoken = np.flatnonzero(~self._silent[log_probs.argmax(axis=1)])
+        return len(log_probs) - 1 - int(spoken[-1]) if len(spoken) else self._silent_frames + len(log_probs)
 
     def _checked(self, log_probs: LogProbs) -> LogProbs:
         log_probs = np.array(log_probs, dtype=np.float32, order="C")  # a copy: one compiled type, nobody else's memory

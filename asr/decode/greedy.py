@@ -26,12 +26,16 @@ class GreedySearch:
         """Of the words, none: the last frames may always go on with what was there."""
         return 0
 
-    def preview(self, log_probs: LogProbs) -> Hypothesis:
-        """The text if these frames (T, V) came next; then all is as before."""
+    def preview(self, log_probs: LogProbs) -> tuple[Hypothesis, tuple[float, float]]:
+        """`best` and `agreement` if these frames (T, V) came next; then all is as before."""
         other = GreedySearch(self._tokens, self._frame_s)
         other._ids, other._peaks = list(self._ids), list(self._peaks)
         other.accept(log_probs)
-        return other.best()
+        return other.best(), other.agreement()
+
+    def agreement(self) -> tuple[float, float]:
+        """Greedy decoding has one reading, which agrees with itself."""
+        return 1.0, 1.0
 
     def best(self) -> Hypothesis:
         """The text so far."""

@@ -354,3 +354,36 @@ def trace(
         last, peak = records[record].end_before, records[record].peak_before
         node, record = nodes[node].parent, records[record].before
     return ids, starts, ends, peaks, numbers
+
+
+@numba.njit(cache=True, nogil=True)
+def agreement(state: State) -> tuple[Array, Array]:
+    """How far the active prefixes agree with the best one.
+
+    Returns:
+        (L,) the best one's symbols; (L,) for each the share of all probability, what lies ahead included, in prefixes
+        that begin with it and those before it.
+    """
+    nodes, beam, depth = state.nodes, state.beam, state.slot
+    length, node = 0, beam[0].node
+    while node != ROOT:
+        length += 1
+        node = nodes[node].parent
+    ids, shares = np.empty(length + 1, np.int32), np.zeros(length + 1)
+    node = beam[0].node
+    for place in range(length, -1, -1):
+        depth[node] = place
+        ids[place] = nodes[node].token
+        node = nodes[node].parent
+    for index in range(state.sizes[1]):
+        node = beam[index].node
+        while depth[node] < 0:
+            node = nodes[node].parent
+        shares[depth[node]] += np.exp(beam[index].total - beam[0].total)
+    node = beam[0].node
+    for place in range(length, -1, -1):
+        depth[node] = -1
+        node = nodes[node].parent
+        if place < length:
+            shares[place] += shares[place + 1]
+    return ids[1:], shares[1:] / shares[0]

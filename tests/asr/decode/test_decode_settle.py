@@ -88,11 +88,11 @@ def test_a_look_ahead_shows_what_would_come_and_leaves_no_trace(decoders, kind, 
         plain.accept(log_probs[start : start + step])
         curious.accept(log_probs[start : start + step])
         other = speech(seed + start, 2, 1.0)[:ahead]
-        seen = curious.preview(other)
+        seen, agreement = curious.preview(other)
         assert curious.best() == plain.best()
         reference = open_search(decoders[kind], kind, BeamSearch)
         reference.accept(np.concatenate([log_probs[: start + step], other]))
-        assert seen == reference.best()
+        assert (seen, agreement) == (reference.best(), reference.agreement())
     assert curious.finish(6) == plain.finish(6)
 
 
