@@ -2,7 +2,8 @@
 # Builds the environment that everything runs in: `make` calls this, and so may you.
 #
 # What it does, in order, each step only where it is needed:
-#   1. Debian packages: with root by apt-get, with password-less sudo by sudo, otherwise unpacked into .venv/debian
+#   1. Debian packages: with root by apt-get, with password-less sudo by sudo, otherwise unpacked into .venv/debian;
+#      PostgreSQL is always unpacked, because installing it would start a server
 #   2. a virtual environment in .venv
 #   3. torch, alone, so that pip's own configuration (or TORCH_INDEX) decides which build it is
 #   4. everything else, exactly as requirements.lock says and without a resolver, so nothing can replace that torch
@@ -39,6 +40,7 @@ is_installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok ins
 
 # A file that cannot be told by a package name: Python may come from Debian or from elsewhere.
 has_headers() { [ -e "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; }
+has_postgresql() { compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || compgen -G "$VENV/debian/usr/lib/postgresql/*/bin/postgres" >/dev/null; }
 has_pip() { "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; }
 
 debian_packages() {
@@ -51,6 +53,7 @@ debian_packages() {
   command -v c++ >/dev/null || missing+=(g++)
   command -v make >/dev/null || missing+=(make)
   has_headers || missing+=("$version-dev")
+  has_postgresql || unpack postgresql # the tests start servers of their own
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" = 0 ]; then install_as "" "${missing[@]}"
   elif sudo -n true 2>/dev/null; then install_as sudo "${missing[@]}"
@@ -65,9 +68,9 @@ install_as() {
     warn "these Debian packages could not be installed: $*; 'dengar doctor' says what does not work without them"
 }
 
-# Without root: apt's lists and downloads go to a folder of ours, and dpkg unpacks into the environment.
+# Without root, or to install nothing: apt's lists and downloads go to a folder of ours, and dpkg unpacks into the environment.
 unpack() {
-  say "no root here: unpacking Debian packages into .venv/debian: $*"
+  say "unpacking Debian packages into .venv/debian: $*"
   local apt=$VENV/debian/.apt packages left=()
   mkdir -p "$apt"/{lists,archives}/partial "$VENV/debian/.has"
   local options=(-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt" -o Debug::NoLocking=1 -o APT::Sandbox::User=)

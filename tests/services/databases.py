@@ -43,23 +43,37 @@ class PostgresServer:
         found = debian.find(PROGRAM)
         if found is None:
             pytest.skip("there is no PostgreSQL here; tools/setup.sh gets it from Debian")
-        self._programs = found.parent
-        self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-        if found.is_relative_to(debian.ROOT):
-            libraries = {str(path.parent) for top in ("lib", "usr/lib") for path in (debian.ROOT / top).rglob("*.so*")}
-            self._environment["LD_LIBRARY_PATH"] = ":".join(sorted(libraries))
+        self.folder = folder
+        self._data = folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        self._data = folder / "data"
-        self.folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._use(found, debian.ROOT)
+        if not self._runs() and found.is_relative_to(debian.ROOT):
+            # The other user does not come to where they lie, such as root's home.
+            ignored = shutil.ignore_patterns("libLLVM*", "bitcode", "doc", "man", "locale")
+            shutil.copytree(debian.ROOT / "usr", folder / "programs" / "usr", ignore=ignored, symlinks=True)
+            self._use(folder / "programs" / found.relative_to(debian.ROOT), folder / "programs")
         options = ["-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]
         made = self._run("initdb", "-D", str(self._data), *options)
         if made.returncode:
             pytest.skip(f"PostgreSQL does not run here: {made.stderr.decode(errors='replace')[-300:]}")
+
+    def _use(self, program: Path, root: Path) -> None:
+        self._programs = program.parent
+        self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        if program.is_relative_to(root):
+            libraries = {str(path.parent) for top in ("lib", "usr/lib") for path in (root / top).rglob("*.so*")}
+            self._environment["LD_LIBRARY_PATH"] = ":".join(sorted(libraries))
+
+    def _runs(self) -> bool:
+        try:
+            return self._run("postgres", "--version").returncode == 0
+        except OSError:
+            return False
 
     def start(self) -> None:
         settings = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "shared_buffers=16MB")
