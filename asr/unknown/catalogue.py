@@ -151,4 +151,7 @@ def _ranked(found: list[tuple[str, float, float]], config: CatalogueConfig, k: i
     logs = np.array([prior - config.sharpness * distance for _, distance, prior in found])
     total = float(np.logaddexp.reduce([*logs, -config.sharpness * config.none]))
     order = sorted(range(len(found)), key=lambda place: (-logs[place], found[place][0]))[:k]
-    return [Proposal(found[place][0], found[place][1], math.exp(float(logs[place]) - total)) for place in order]
+    return [
+        Proposal(name, distance, math.exp(float(logs[place]) - total), prior)
+        for place, (name, distance, prior) in ((place, found[place]) for place in order)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -54,7 +55,7 @@ def rescore(
     tokens: Tokens,
     config: RescoreConfig = _DEFAULT,
 ) -> list[Proposal]:
-    """The same proposals with probabilities by acoustics and distance together, likeliest first.
+    """The same proposals with probabilities by acoustics, distance and prior together, likeliest first.
 
     Args:
         log_probs: (T, V) natural-log posteriors of the whole utterance, as `asr.unknown.find_unknown` saw them.
@@ -65,13 +66,12 @@ def rescore(
     """
     ratios = ratio(log_probs, span, [proposal.name for proposal in proposals], tokens, config)
     logs = [
-        config.acoustic * nats - config.sound * proposal.distance
+        config.acoustic * nats - config.sound * proposal.distance + proposal.prior
         for nats, proposal in zip(ratios, proposals, strict=True)
     ]
     total = float(np.logaddexp.reduce([*logs, config.none]))
     found = [
-        Proposal(proposal.name, proposal.distance, math.exp(log - total))
-        for log, proposal in zip(logs, proposals, strict=True)
+        replace(proposal, probability=math.exp(log - total)) for log, proposal in zip(logs, proposals, strict=True)
     ]
     return sorted(found, key=lambda proposal: (-proposal.probability, proposal.distance, proposal.name))
 

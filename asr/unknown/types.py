@@ -77,8 +77,10 @@ class Proposal:
         distance: 0 for the same sound, 1 for none in common (see `asr.unknown.sound_distance`).
         probability: among the proposals of the list and that it is none of them, by their weights and distances or,
             after `asr.unknown.rescore`, by the acoustics.
+        prior: natural log of the entity's weight over the mean of the catalogue.
     """
 
     name: str
     distance: float
     probability: float
+    prior: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,9 @@ def test_weights_decide_between_names_of_one_sound() -> None:
     first, second = Catalogue(entities).propose(span("jon smith"))[:2]
     assert first.name == "john smith"
     assert first.probability == pytest.approx(5 * second.probability)
+    log_probs = spelled("call john smith")
+    one, other = rescore(log_probs, replace(span("john smith"), end_s=0.9), [first, replace(first, prior=0.0)], TOKENS)
+    assert one.probability / other.probability == pytest.approx(np.exp(first.prior))
 
 
 def test_given_pronunciations_count() -> None:
