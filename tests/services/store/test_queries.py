@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +18,11 @@ import sqlalchemy
 from sqlalchemy import event, select, text
 
 from services.store.database import Store
+from services.store.engines import is_busy, is_full, store_error
 from services.store.models import Forgotten, Query, Span
 from services.store.queries import QueryLog
 from services.store.retention import forget
+from tests.services.crashing import ROOT
 from tests.services.databases import running_postgres
 from tests.services.store.conftest import KEY, NOW, OpenStore, noise, put, query, span
 
@@ -159,9 +164,8 @@ def test_the_same_query_twice_is_there_once(store: Store) -> None:
     assert list(rows(store)) == [record.id]
 
 
-def test_a_full_disk_drops_queries_and_more_space_brings_new_ones(open_store: OpenStore, database_url: str) -> None:
-    if not database_url.startswith("sqlite"):
-        pytest.skip("how PostgreSQL meets a full disk is tested with the codes it gives")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_full_disk_drops_queries_and_more_space_brings_new_ones(open_store: OpenStore) -> None:
     store = open_store(retry_s=0.1)
 
     with store.reading() as session:
@@ -181,6 +185,77 @@ def test_a_full_disk_drops_queries_and_more_space_brings_new_ones(open_store: Op
     log.put(record := query())
     log.close()
     assert list(rows(store)) == [record.id]
+
+
+def test_what_databases_call_a_full_disk_and_a_busy_one() -> None:
+    """Codes from the manuals of SQLite and PostgreSQL."""
+
+    def said(**codes: object) -> sqlalchemy.exc.DBAPIError:
+        original = Exception("it says")
+        for name, value in codes.items():
+            setattr(original, name, value)
+        return sqlalchemy.exc.OperationalError("", {}, original)
+
+    full = [said(sqlite_errorcode=13), said(sqlstate="53100")]
+    busy = [said(sqlite_errorcode=code) for code in (5, 6, 517, 262)]
+    busy += [said(sqlstate=code) for code in ("40001", "40P01", "55P03")]
+    other = [said(sqlite_errorcode=10), said(sqlstate="08006"), said()]
+    assert [is_full(error) for error in [*full, *busy, *other]] == [True] * 2 + [False] * 10
+    assert [is_busy(error) for error in [*full, *busy, *other]] == [False] * 2 + [True] * 7 + [False] * 3
+    assert "its disk is full; free some space" in str(store_error(full[1], "here"))
+
+
+FILL_A_DISK = """
+import dataclasses, datetime, json, secrets, sys
+from pathlib import Path
+import numpy as np
+from services.store.database import Store
+from services.store.queries import QueryLog, QueryRecord
+disk = Path(sys.argv[1])
+store = Store.open(f"sqlite:///{disk}/dengar.db", key=bytes(32), commit_ms=1.0, retry_s=0.2)
+log = QueryLog(store)
+def answer(count):
+    for _ in range(count):
+        log.put(QueryRecord(
+            id=secrets.token_hex(16), at=datetime.datetime.now(datetime.UTC), user="ann", consent="audio",
+            transcript="word " * 500, confidence=0.5, nbest=[], words=[], bundle="b" * 64, audio_s=0.5,
+        ), np.zeros(8000, np.float32))
+    assert log.flush(60)
+    print(json.dumps(dataclasses.asdict(log.counters())), flush=True)
+answer(3)
+with open(disk / "filler", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(512)):
+            pass
+    except OSError as error:
+        assert error.errno == 28, error
+answer(40)
+(disk / "filler").unlink()
+answer(3)
+log.close()
+with store.reading() as session:
+    assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    assert session.connection().exec_driver_sql("SELECT count(*) FROM queries").scalar() == log.counters().written
+assert not list(disk.rglob("*.partial"))
+"""
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """On a disk of two megabytes, in a mount namespace of its own."""
+    mount = f'mount -t tmpfs -o size=2m none {tmp_path} && exec "$@"'
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*alone, mount, "sh", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    command = [*alone, mount, "sh", sys.executable, "-c", FILL_A_DISK, str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    before, full, after = (json.loads(line) for line in ran.stdout.splitlines())
+    assert (before["written"], before["dropped"]) == (3, {})
+    assert full["dropped"].get("disk full", 0) > 0
+    assert full["written"] + full["dropped"]["disk full"] == 43
+    assert full["recordings"] == 3
+    assert after["written"] == full["written"] + 3
+    assert after["recordings"] == 6
 
 
 def test_a_failing_audio_store_costs_the_audio_alone(open_store: OpenStore, tmp_path: Path) -> None:
