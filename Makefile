@@ -12,7 +12,7 @@ READY := .venv/.complete
 help: $(READY) ## what there is (and sets up, the first time)
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(READY): requirements.lock pyproject.toml tools/setup.sh
+$(READY): requirements.lock pyproject.toml tools/setup.sh docs/examples/node/package.json
 	@tools/setup.sh
 
 setup: $(READY) ## the environment in .venv: Debian packages, torch, the lock file, voices

@@ -9,6 +9,7 @@
 #   4. everything else, exactly as requirements.lock says and without a resolver, so nothing can replace that torch
 #   5. torchaudio beside a CPU build of torch (services/setup_torchaudio.py)
 #   6. the voices of the natural speech synthesiser (asr/synth/assets.py)
+#   7. what the examples for Node need, for their tests
 #
 # Settings: PYTHON (default python3), TORCH_INDEX (a package index that has the torch build you want).
 set -euo pipefail
@@ -25,7 +26,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 locked() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" requirements.lock; }
 
 fingerprint() {
-  { cat requirements.lock pyproject.toml tools/setup.sh; echo "${TORCH_INDEX:-}"; "$PYTHON" --version; } | sha256sum | cut -d' ' -f1
+  { cat requirements.lock pyproject.toml tools/setup.sh docs/examples/node/package.json; echo "${TORCH_INDEX:-}"; "$PYTHON" --version; } | sha256sum | cut -d' ' -f1
 }
 
 check_python() {
@@ -146,6 +147,13 @@ install_voices() {
     warn "the natural voices are not installed; espeak-ng and flite speak in their place (dengar data synth --install tries again)"
 }
 
+# In .venv/node; npm runs no scripts of packages.
+install_node_packages() {
+  mkdir -p "$VENV/node" && cp docs/examples/node/package.json "$VENV/node/"
+  (cd "$VENV/node" && PATH=$VENV/bin:$PATH "$VENV/bin/npm" install --silent --ignore-scripts --no-audit --no-fund --no-package-lock >/dev/null) ||
+    warn "the packages of docs/examples/node could not be installed; their tests are skipped"
+}
+
 main() {
   check_python
   local wanted; wanted=$(fingerprint)
@@ -158,6 +166,7 @@ main() {
   install_locked
   "$VENV/bin/python" -m services.setup_torchaudio >&2
   install_voices
+  install_node_packages
   echo "$wanted" >"$STAMP"
   say "set up in $((SECONDS - started)) s"
 }
