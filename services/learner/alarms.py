@@ -97,7 +97,7 @@ def check(session: Session, now: datetime.datetime, monitor: MonitorConfig, conf
             Window.seconds == monitor.window_s, Window.at >= oldest, Window.at < end
         )
     )
-    history: _History = dict(rows.tuples().all())
+    history: _History = dict(rows.all())
     level = config.false_alarms_a_month * monitor.window_s / _MONTH_S
     checks = [look(history, end - back * step, monitor, config, past) for back in range(config.persistence)]
     opened = {figure: ones[-1] for figure, ones in past.items() if ones and ones[-1].end is None}

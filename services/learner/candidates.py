@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from asr.unknown.letters import pronounce
 from asr.unknown.sound import sound_distance
 from services.faults import crash_point
-from services.learner import evidence, names, promotion
+from services.learner import evidence, mentions, names, promotion
 from services.learner.config import LearnerConfig
 from services.learner.evidence import Blocklist, Evidence, Judged
 from services.learner.promotion import ACTOR
@@ -32,6 +32,8 @@ from services.store.models import Feedback, Mention, Name, Query, Span
 DAY = datetime.timedelta(days=1)
 _LESS_LIKELY = 0.02
 """Added to the distance for each place that a spelling stands behind the best."""
+_PART = 2
+"""Places that a part of a spelling stands behind the whole."""
 
 
 @dataclass(slots=True)
@@ -185,10 +187,16 @@ class Noticer:
     def _put(self, key: str, spellings: Iterable[str]) -> None:
         spellings = tuple(dict.fromkeys(spellings))
         if self._indexed.get(key) != spellings:
-            self._index.set(key, spellings)
+            self._index.set(key, (part for text in spellings for part in (text, self._last(text)) if part))
             self._indexed[key] = spellings
         if not spellings:
             del self._indexed[key]
+
+    def _last(self, text: str) -> str:
+        """The last of several words, such as a surname, if it can stand for all of them; else nothing."""
+        *others, last = text.split() or [""]
+        enough = others and len(pronounce(last)[0]) > self.config.evidence.min_phones and last not in self.known
+        return last if enough else ""
 
     @staticmethod
     def _judged(judged: Judged, found: Noticed) -> tuple[Evidence, ...]:
@@ -213,7 +221,7 @@ class Noticer:
     ) -> None:
         """Adds mentions to the names that they are of, or to new ones, and weighs these anew."""
         names_touched = set(touched)
-        of_query = _mentions_of(session, {each.query_id for each in heard})
+        of_query = mentions.of_queries(session, {each.query_id for each in heard})
         of_user = self._recent(session, heard)
         for each in sorted(heard, key=lambda item: item.order):
             recent = [at for at in of_user.get(each.user_hash, ()) if each.at - DAY < at <= each.at]
@@ -255,9 +263,10 @@ class Noticer:
             if text == listed and (name := session.get(Name, key)) is not None and name.text == listed:
                 return name, 0.0
         near = [
-            (distance + _LESS_LIKELY * rank, key, distance)
+            (distance + _LESS_LIKELY * (rank + _PART * place), key, distance)
             for rank, spelling in enumerate(each.spellings)
-            for distance, key, _ in self._index.near(spelling, cluster.join)
+            for place, text in enumerate((spelling, self._last(spelling)))
+            for distance, key, _ in (self._index.near(text, cluster.join) if text else ())
         ]
         for _, key, distance in sorted(near):
             name = session.get(Name, key)
@@ -363,47 +372,11 @@ class Noticer:
         ]  # fmt: skip
         for other in sorted(alike, key=lambda each: (each.first_at, each.id)):
             kept, gone = sorted((name, other), key=lambda each: (each.status == "watched", each.first_at, each.id))
-            if self._spelled_apart(kept, gone):
+            if mentions.spelled_apart(kept, gone):
                 continue
-            self._absorb(session, kept, gone)
+            mentions.absorb(session, kept, gone)
+            self._put(gone.id, ())
             found.merged += 1
             self._weigh(session, kept.id, found, now)
             if gone is name:
                 return
-
-    @staticmethod
-    def _spelled_apart(kept: Name, gone: Name) -> bool:
-        """Whether catalogue or users say that these are two names that only sound alike."""
-        return kept.source != "heard" and gone.source != "heard" and kept.text != gone.text
-
-    def _absorb(self, session: Session, kept: Name, gone: Name) -> None:
-        there = set(session.scalars(select(Mention.query_id).where(Mention.name_id == kept.id)))
-        for mention in session.scalars(select(Mention).where(Mention.name_id == gone.id)).all():
-            if mention.query_id in there:
-                session.delete(mention)
-            else:
-                mention.name_id = kept.id
-        session.flush()
-        session.delete(gone)
-        session.flush()
-        self._put(gone.id, ())
-
-
-def _mentions_of(session: Session, queries: Collection[str]) -> dict[str, list[Mention]]:
-    found: dict[str, list[Mention]] = {}
-    for mention in session.scalars(select(Mention).where(Mention.query_id.in_(queries)).order_by(Mention.id)):
-        found.setdefault(mention.query_id, []).append(mention)
-    return found
-
-
-def waiting(session: Session) -> tuple[int, int]:
-    """How many spans, and how many pieces of feedback, were not looked at yet."""
-    spans = select(func.count()).select_from(Span).where(Span.clustered.is_(False))
-    feedback = select(func.count()).select_from(Feedback).where(Feedback.handled.is_(False))
-    return session.scalar(spans) or 0, session.scalar(feedback) or 0
-
-
-def forget(session: Session, name_ids: Collection[str]) -> None:
-    """Drops watched names without mentions, after mentions were deleted with their queries."""
-    bare = ~select(Mention.id).where(Mention.name_id == Name.id).exists()
-    session.execute(delete(Name).where(Name.id.in_(name_ids), Name.status == "watched", bare))

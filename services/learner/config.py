@@ -39,7 +39,7 @@ class EvidenceConfig:
         blocklists: files of words, one a line, that no name may hold, nor sound like.
     """
 
-    min_score: Share = 0.5
+    min_score: Share = 0.3
     min_snr_db: float = 0.0
     min_phones: Count = 4
     max_words: Count = 4
@@ -107,7 +107,7 @@ class PromotionConfig:
     window_days: Positive = 14.0
     min_mentions: Count = 6
     min_users: Count = 4
-    min_score: Share = 0.6
+    min_score: Share = 0.4
     min_hours: Annotated[float, Field(ge=0)] = 1.0
     auto_approve: bool = True
     catalogue_share: Share = 0.6

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from services.learner import alarms
-from services.learner.candidates import waiting
+from services.learner.mentions import waiting
 from services.learner.monitor import FIGURES
 from services.learner.names import STATUSES
 from services.store.database import Store
@@ -64,9 +64,9 @@ class LearnerCollector(Collector):
     def _of_store(self) -> Iterator[Metric]:
         with self._store.reading() as session:
             by_status = select(Name.status, func.count()).group_by(Name.status)
-            names: dict[str, int] = dict(session.execute(by_status).tuples().all())
+            names: dict[str, int] = dict(session.execute(by_status).all())
             by_status = select(Job.status, func.count()).group_by(Job.status)
-            jobs = dict(session.execute(by_status).tuples().all())
+            jobs = dict(session.execute(by_status).all())
             spans, feedback = waiting(session)
             opened = {alarm.figure for alarm in alarms.open_alarms(session)}
             last = session.scalar(select(func.max(Window.at)))

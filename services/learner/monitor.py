@@ -175,7 +175,7 @@ def measure_window(
     before = (
         select(Query.user_hash, func.count()).where(live, Query.at >= day, Query.at < start).group_by(Query.user_hash)
     )
-    added: Counter[str] = Counter(dict(session.execute(before).tuples().all()))
+    added: Counter[str] = Counter(dict(session.execute(before).all()))
     seen, left_out = [], 0
     for query_id, user, text, confidence, words, snr_db in rows:
         added[user] += 1

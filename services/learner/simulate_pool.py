@@ -27,6 +27,7 @@ LEVELS_DB = (None, 15.0, 5.0)
 TEMPLATES = ("who is {}", "play {}", "tell me about {}", "show me pictures of {}", "how old is {}", "news about {}")
 PLAIN = "plain"
 _SILENCE_S = 0.4
+_WORD = ("word", "start_s", "end_s", "confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def read_pool(path: str | Path | None = None) -> Pool:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         source = json.loads(lines[0])
-        items = [Recognised(**json.loads(line)) for line in lines[1:]]
+        items = [_unpacked(json.loads(line)) for line in lines[1:]]
     except (OSError, UnicodeDecodeError, ValueError, TypeError, IndexError) as error:
         raise InputError(
             f"{path}: cannot be read as a pool of recognitions ({error}); make one with dengar simulate --measure"
@@ -109,8 +110,8 @@ def read_pool(path: str | Path | None = None) -> Pool:
 
 def write_pool(path: str | Path, source: Mapping[str, Any], items: Iterable[Recognised]) -> None:
     """A line of JSON that says where all comes from, then one for each recognition."""
-    rows = [{name: getattr(item, name) for name in Recognised.__slots__} for item in items]
-    text = "".join(json.dumps(row, separators=(",", ":"), sort_keys=False) + "\n" for row in [source, *rows])
+    rows = [{**{name: getattr(item, name) for name in Recognised.__slots__}, "words": _packed(item)} for item in items]
+    text = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in [source, *rows])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text, encoding="utf-8")
 
@@ -203,6 +204,14 @@ def recognise(recognizer: Recognizer, samples: Samples, group: str, level: float
             for span in spans
         ],
     )
+
+
+def _packed(item: Recognised) -> list[list[Any]]:
+    return [[word[name] for name in _WORD] for word in item.words]
+
+
+def _unpacked(row: dict[str, Any]) -> Recognised:
+    return Recognised(**{**row, "words": [dict(zip(_WORD, word, strict=True)) for word in row["words"]]})
 
 
 def _by_level(items: Iterable[Recognised], group: str) -> dict[float | None, list[Recognised]]:
