@@ -14,6 +14,7 @@ import numpy as np
 
 from asr.audio import SAMPLE_RATE_HZ, Samples
 from services.recognizer.bundles import Served, Shadow
+from services.recognizer.session import SessionConfig
 
 MOST_WAITING = 8
 NICE = 10
@@ -33,7 +34,9 @@ class ShadowListener:
         self._waiting = 0
         self._lock = threading.Lock()
 
-    def listen(self, candidate: Served, recording: Samples, answered: str, shadow: Shadow) -> None:
+    def listen(
+        self, candidate: Served, recording: Samples, answered: str, shadow: Shadow, config: SessionConfig
+    ) -> None:
         """Compares what the candidate hears in a recording (T,) with what was answered, soon; never blocks.
 
         Args:
@@ -41,22 +44,26 @@ class ShadowListener:
             recording: at 16 kHz.
             answered: the live bundle's words.
             shadow: where it is counted; also what is left out, because too many wait.
+            config: of the stream that was answered: the candidate is hinted at the same phrases and names.
         """
         with self._lock:
             if self._waiting >= MOST_WAITING:
                 shadow.left_out += 1
                 return
             self._waiting += 1
-        self._pool.submit(self._hear, candidate, recording, answered, shadow)
+        self._pool.submit(self._hear, candidate, recording, answered, shadow, config)
 
     def close(self) -> None:
         """Ends the thread; what still waits is not heard."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _hear(self, candidate: Served, recording: Samples, answered: str, shadow: Shadow) -> None:
+    def _hear(
+        self, candidate: Served, recording: Samples, answered: str, shadow: Shadow, config: SessionConfig
+    ) -> None:
         try:
             recognizer = candidate.recognizer
-            stream = recognizer.stream()
+            hints, _ = config.names.hints(recognizer, config.phrases)
+            stream = recognizer.stream(1, hints)
             for start in range(0, len(recording), SAMPLE_RATE_HZ):
                 recognizer.advance([(stream, recording[start : start + SAMPLE_RATE_HZ], False)])
             recognizer.advance([(stream, np.zeros(0, np.float32), True)])

@@ -390,6 +390,7 @@ class SpeechService(speech_pb2_grpc.SpeechServicer):
     def _shadowed(self, flow: Flow, final: Final) -> None:
         """Lets the candidate hear an answered stream, if that was wanted when it began."""
         candidate = self._bundles.candidate
-        if flow.session.config.record and candidate is not None:
+        config = flow.session.config
+        if config.record and candidate is not None:
             answered = final.hypotheses[0].text
-            self._shadow.listen(candidate, flow.session.recording, answered, self._bundles.shadow)
+            self._shadow.listen(candidate, flow.session.recording, answered, self._bundles.shadow, config)
