@@ -24,6 +24,7 @@ from services.recognizer.session import Final, Session
 from services.recognizer.spans import LiveCatalogue, SpanFinder
 from services.store.config import StoreConfig
 from services.store.database import Store
+from services.store.housekeeping import Housekeeping
 from services.store.queries import QueryLog
 
 SERVICES = (FEEDBACK, NAMES, PRIVACY)
@@ -63,6 +64,7 @@ class Storing:
             )
             known = LiveCatalogue(_StoredCatalogue(self._store), lambda: metrics.store_failed("catalogue"))
             self._log = QueryLog(self._store)
+            self._housekeeping = Housekeeping(self._store)
             find = SpanFinder(known.current, lambda: self.names.words)
             self._keeper = QueryKeeper(self._log, find, metrics.unknown_spans)
 
@@ -166,6 +168,7 @@ class Storing:
         if self._log is not None:
             self._log.close()
         if self._store is not None:
+            self._housekeeping.close()
             self._store.close()
 
 

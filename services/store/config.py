@@ -35,6 +35,7 @@ class StoreConfig:
         encrypt: whether texts and audio are encrypted; needs such keys.
         transcript_days: how long a query with consent to its transcript is kept.
         audio_days: how long one with consent to its audio is kept, all of it.
+        expire_every_s: how often a server deletes what is past its time; 0: it does not.
         queue_size: queries that may wait to be written; then they are dropped, and counted.
         queue_mb: megabytes of audio among them.
         commit_ms: how long a query waits for others that are written with it.
@@ -51,6 +52,7 @@ class StoreConfig:
     encrypt: bool = False
     transcript_days: Days = 90.0
     audio_days: Days = 90.0
+    expire_every_s: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600.0
     queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     queue_mb: Annotated[float, Field(gt=0, le=100_000)] = 256.0
     commit_ms: Annotated[float, Field(ge=0, le=10_000)] = 50.0
