@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from asr.audio import SAMPLE_RATE_HZ, Samples, packets
 from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
-from asr.decode.stability import Outlook, Standing, stability
+from asr.decode.stability import Outlook, Standing, features, stability
 from asr.decode.types import LogProbs
 from asr.endpoint import Evidence, evidence
 from asr.engine import Engine, Geometry, MelWindows, State
@@ -43,11 +44,14 @@ class Partial:
 
     Attributes:
         hypothesis: the best reading so far; its last word may be incomplete.
-        stability: the probability that all its words, in their order, begin the final result; in [0, 1].
+        stability: the probability that all its words, in their order, begin the final result; in [0, 1], 0 if there
+            are none.
+        features: what that rests on, see `asr.decode.stability`; None if there are no words.
     """
 
     hypothesis: Hypothesis
     stability: float
+    features: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True)
@@ -360,9 +364,12 @@ class RecognitionStream:
         """The best reading so far."""
         outlook = self._glimpsed or self._decoder.outlook()
         glimpsed = self._glimpsed is not None
-        age_s = self._standing.age_s(outlook.hypothesis, self._decoder.duration_s + glimpsed * self._glimpsed_s)
-        weights = self._recognizer.decoder.config.stability
-        return Partial(outlook.hypothesis, stability(outlook, age_s, glimpsed, weights))
+        heard_s = self._decoder.duration_s + glimpsed * self._glimpsed_s
+        age_s, young = self._standing.note(outlook.hypothesis, heard_s)
+        if not outlook.hypothesis.words:
+            return Partial(outlook.hypothesis, 0.0)
+        found = features(outlook, age_s, young, glimpsed)
+        return Partial(outlook.hypothesis, stability(found, self._recognizer.decoder.config.stability), found)
 
     def finish(self) -> list[Hypothesis]:
         """Recognises the rest and returns up to `nbest` hypotheses, best first; the stream is then used up."""

@@ -70,7 +70,8 @@ class StabilityWeights:
         agreement: of the logit of the share of the beam's probability that begins with all its words.
         agreement_before: of that for its words without the last one.
         age: of ``ln(1 + t / 0.1 s)`` of the audio for which its words have stood.
-        silence: of the same of the time since the last spoken token.
+        young: of ``ln(1 + n)`` of those of its words that have stood for less than a second.
+        silence: of the same as the age of the time since the last spoken token.
         glimpsed: added where it rests on a part of a chunk.
     """
 
@@ -78,6 +79,7 @@ class StabilityWeights:
     agreement: Weight = 0.5
     agreement_before: Weight = 0.2
     age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    young: Annotated[float, Field(le=0, allow_inf_nan=False)] = -0.3
     silence: Weight = 0.3
     glimpsed: Weight = -0.3
 

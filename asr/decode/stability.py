@@ -10,6 +10,7 @@ stability` fits the weights and measures them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,12 @@ from asr.decode.config import StabilityWeights
 from asr.decode.types import Hypothesis
 
 _SURE = 1e-4  # logits are taken of shares no nearer to 0 and 1
+YOUNG_S = 1.0
+"""Words that have stood for longer are seldom taken back."""
+
+SIGNS = {2: 1, 3: -1}
+"""Features, by their places, whose weights have a sign: who has stood for longer is no less likely to stand."""
+
 _SOON_S = 0.1  # times count from here logarithmically
 
 
@@ -39,30 +46,41 @@ class Outlook:
     silence_s: float
 
 
-def features(outlook: Outlook, age_s: float, glimpsed: bool) -> npt.NDArray[np.float64]:
-    """Shape (5,), in the order of `StabilityWeights` after its bias.
+def features(outlook: Outlook, age_s: float, young: int, glimpsed: bool) -> npt.NDArray[np.float64]:
+    """Shape (6,), in the order of `StabilityWeights` after its bias.
 
     Args:
         outlook: of an interim result with at least one word.
-        age_s: seconds of audio for which its words have stood.
+        age_s: for how long all its words have stood, see `Standing`.
+        young: how many have not stood for long.
         glimpsed: it rests on a part of a chunk.
     """
     return np.array([
         _logit(outlook.agreement),
         _logit(outlook.agreement_before),
         math.log1p(age_s / _SOON_S),
+        math.log1p(young),
         math.log1p(outlook.silence_s / _SOON_S),
         float(glimpsed),
     ])  # fmt: skip
 
 
-def stability(outlook: Outlook, age_s: float, glimpsed: bool, weights: StabilityWeights) -> float:
-    """The probability that the words of an interim result stand, in [0, 1]; 1 where there are none."""
-    if not outlook.hypothesis.words:
-        return 1.0
-    slopes = weights.agreement, weights.agreement_before, weights.age, weights.silence, weights.glimpsed
-    odds = weights.bias + float(features(outlook, age_s, glimpsed) @ np.array(slopes))
-    return 0.5 * (1.0 + math.tanh(0.5 * odds))
+def as_tuple(weights: StabilityWeights) -> tuple[float, ...]:
+    """The bias and the weights of `features`, in their order."""
+    w = weights
+    return w.bias, w.agreement, w.agreement_before, w.age, w.young, w.silence, w.glimpsed
+
+
+def from_sequence(values: Sequence[float]) -> StabilityWeights:
+    """The weights that `as_tuple` gave."""
+    names = ("bias", "agreement", "agreement_before", "age", "young", "silence", "glimpsed")
+    return StabilityWeights(**{name: round(value, 4) for name, value in zip(names, values, strict=True)})
+
+
+def stability(features: npt.NDArray[np.float64], weights: StabilityWeights) -> float:
+    """The probability that the words of an interim result stand, from features of shape (6,)."""
+    bias, *slopes = as_tuple(weights)
+    return 0.5 * (1.0 + math.tanh(0.5 * (bias + float(features @ np.array(slopes)))))
 
 
 class Standing:
@@ -72,8 +90,16 @@ class Standing:
         self._words: tuple[str, ...] = ()
         self._since_s: list[float] = []
 
-    def age_s(self, hypothesis: Hypothesis, heard_s: float) -> float:
-        """Takes note of the next interim result, after `heard_s` of audio; how long all its words have stood."""
+    def note(self, hypothesis: Hypothesis, heard_s: float) -> tuple[float, int]:
+        """Takes note of the next interim result.
+
+        Args:
+            hypothesis: what it shows.
+            heard_s: seconds of audio that it rests on.
+
+        Returns:
+            For how many seconds of audio all its words have stood, and how many have for less than `YOUNG_S`.
+        """
         words = tuple([word.word for word in hypothesis.words])
         if words != self._words:
             kept = 0
@@ -83,7 +109,10 @@ class Standing:
                 kept += 1
             self._since_s[kept:] = [heard_s] * (len(words) - kept)
             self._words = words
-        return heard_s - self._since_s[-1] if words else 0.0
+        young = 0
+        while young < len(words) and heard_s - self._since_s[-1 - young] < YOUNG_S:
+            young += 1
+        return (heard_s - self._since_s[-1] if words else 0.0), young
 
 
 def _logit(share: float) -> float:

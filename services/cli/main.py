@@ -16,6 +16,7 @@ from services.cli.bench_hints import bench_hints
 from services.cli.bench_load import bench_load
 from services.cli.bench_names import bench_names
 from services.cli.bench_soak import bench_soak
+from services.cli.bench_stability import bench_stability
 from services.cli.bench_train import bench_train
 from services.cli.bench_unknown import bench_unknown
 from services.cli.bundle import bundle_app
@@ -54,6 +55,7 @@ bench_app.command("train")(bench_train)
 bench_app.command("hints")(bench_hints)
 bench_app.command("endpoint")(bench_endpoint)
 bench_app.command("load")(bench_load)
+bench_app.command("stability")(bench_stability)
 bench_app.command("soak")(bench_soak)
 bench_app.command("unknown")(bench_unknown)
 bench_app.command("names")(bench_names)
