@@ -137,7 +137,7 @@ class LineWriter(logging.Handler):
         formatter: makes them, in the thread that logs.
 
     Attributes:
-        dropped: lines lost since the start because `QUEUED_LINES` were waiting.
+        dropped: lines lost since the start, because `QUEUED_LINES` were waiting or the destination took no more.
     """
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
@@ -172,12 +172,17 @@ class LineWriter(logging.Handler):
     def _write(self) -> None:
         told = 0
         while (line := self._lines.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # a closed or full destination
-                if self.dropped > told:
-                    told, lost = self.dropped, self.dropped - told
-                    self._stream.write(self.format(_made(f"{lost} lines were lost: the log is read too slowly")) + "\n")
+            dropped = self.dropped
+            try:
+                if dropped > told:
+                    lost = dropped - told
+                    told_of = f"{lost} lines were lost: the log is read too slowly, or its disk is full"
+                    self._stream.write(self.format(_made(told_of)) + "\n")
                 self._stream.write(line + "\n")
                 self._stream.flush()
+                told = dropped
+            except (OSError, ValueError):  # a closed or full destination
+                self.dropped += 1
 
 
 class Logs:

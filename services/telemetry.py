@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import urllib.parse
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +29,7 @@ from services.recognizer.metrics import code_of
 NAMES = frozenset({"bundle", "cause", "encoding", "reason", "role"})
 """Attributes that may be text; all others are numbers, so that no event can quote a query."""
 
+log = logging.getLogger("dengar.telemetry")
 FLUSH_MS = 3000
 BODY_TIMEOUT_S = 5.0
 SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
@@ -115,9 +117,13 @@ class Tracing:
         """Makes the spans; the outermost but for metrics, so that refusals are traced."""
         return _TraceCalls(self._tracer)
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Sends what waits, for a few seconds; blocking."""
         self._provider.force_flush(FLUSH_MS)
+
+    def close(self) -> None:
+        """Sends what waits and ends; blocking."""
+        self.flush()
         self._provider.shutdown()
 
 
@@ -196,21 +202,31 @@ def _file_exporter(path: Path) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     class JsonLines(SpanExporter):
-        """Appends a JSON object a span to a file that only its owner reads."""
+        """Appends a JSON object a span to a file that only its owner reads; what a full disk refuses is lost."""
 
         def __init__(self) -> None:
             try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             except OSError as error:
                 raise ConfigError(f"traces cannot be written to {path}: {error.strerror}") from error
-            self._file = os.fdopen(descriptor, "a", encoding="utf-8")
+            self._torn = self._failing = False
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            self._file.writelines(span.to_json(indent=None) + "\n" for span in spans)
-            self._file.flush()
+            lines = "".join(span.to_json(indent=None) + "\n" for span in spans).encode()
+            try:
+                rest = memoryview(b"\n" + lines if self._torn else lines)
+                while rest:
+                    written = os.write(self._descriptor, rest)
+                    rest, self._torn = rest[written:], written < len(rest)
+            except OSError as error:
+                if not self._failing:
+                    log.error("traces cannot be written to %s: %s", path, error.strerror)
+                self._failing = True
+                return SpanExportResult.FAILURE
+            self._failing = False
             return SpanExportResult.SUCCESS
 
         def shutdown(self) -> None:
-            self._file.close()
+            os.close(self._descriptor)
 
     return JsonLines()

@@ -9,7 +9,8 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from services.dengar.v1 import speech_pb2 as pb
 from services.logs import QUEUED_LINES, LogConfig, Logs, log_config
 from services.recognizer.status import status_of
 from tests.services.conftest import ToneRecognizer, ToneStream
+from tests.services.crashing import full_disk
 from tests.services.loopback import running, transcript
 
 SECRET = "xylophonequartz"
@@ -264,3 +266,20 @@ def test_closing_puts_logging_back() -> None:
         assert root.handlers != before[0]
     after = (root.handlers[:], root.level, sys.excepthook, threading.excepthook, logging.getLogger("dengar").level)
     assert after == before
+
+
+def test_lines_that_a_full_disk_refuses_are_counted_and_told_of_later(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream, Logs(LogConfig(), stream) as logs:
+        with full_disk():
+            log.warning("nobody reads this")
+            wait_until(lambda: logs.dropped == 1)
+        log.warning("there is room again")
+        wait_until(lambda: "room again" in (tmp_path / "log").read_text())
+    assert "1 lines were lost" in (tmp_path / "log").read_text()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

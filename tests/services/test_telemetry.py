@@ -26,6 +26,7 @@ from services.dengar.v1 import speech_pb2_grpc
 from services.recognizer.access import Access, AccessConfig
 from services.recognizer.keys import KeyRing, new_key
 from services.telemetry import TraceConfig, Tracing, current_span, describe, event
+from tests.services.crashing import full_disk
 from tests.services.loopback import running, transcript
 
 PARENT = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -169,6 +170,22 @@ async def test_spans_may_go_to_a_file(tmp_path: Path) -> None:
     (line,) = file.read_text().splitlines()
     assert json.loads(line)["name"] == "dengar.v1.Speech/StreamingRecognize"
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_spans_that_a_full_disk_refuses_are_lost_and_the_server_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracing = Tracing(TraceConfig(endpoint=str(tmp_path / "spans")))
+    async with running([tracing.interceptor()]) as address, grpc.aio.insecure_channel(address) as channel:
+        with full_disk():
+            for _ in range(2):
+                assert await transcript(channel) == "one two"
+                await asyncio.to_thread(tracing.flush)
+        assert (tmp_path / "spans").read_bytes() == b""
+        assert await transcript(channel) == "one two"
+    await asyncio.to_thread(tracing.close)
+    assert len((tmp_path / "spans").read_text().splitlines()) == 1
+    assert len([record for record in caplog.records if "traces cannot be written" in record.getMessage()]) == 1
 
 
 async def test_a_collector_that_is_away_delays_nobody(caplog: pytest.LogCaptureFixture) -> None:
