@@ -1,8 +1,10 @@
 """The registry as a folder: bundles by their hash, and aliases, which are files that hold one.
 
-``live`` is what servers serve, ``previous`` what was live before; both are set together, and each change is a line in
-``history.jsonl``. ``rollout.json`` names a candidate and the shares of streams that it gets. A server that watches the
-folder follows both.
+``live`` is what servers serve, ``previous`` what was live before, and each change is a line in ``history.jsonl``. The
+three are written beside the old ones first and then take their places one after the other: a disk that is full
+changes nothing, and a process that is killed between two of these steps leaves aliases that point to whole bundles,
+which the next change makes right. ``rollout.json`` names a candidate and the shares of streams that it gets. A server
+that watches the folder follows both.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import datetime
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,11 +23,13 @@ from typing import Any
 
 from asr.bundle import DEFAULT_ALIAS, DESCRIPTION, bundles_folder, find_bundle, load_bundle
 from asr.errors import BundleError
+from services.faults import crash_point
 
 LIVE, PREVIOUS = "live", "previous"
 HISTORY = "history.jsonl"
 ROLLOUT = "rollout.json"
 _LOCK = ".lock"
+_HASH = re.compile(r"[\w-][\w.-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +105,14 @@ class Registry:
         target = self.folder / shipped.name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f".{shipped.name}.partial-{os.getpid()}"
-            if not target.is_dir():
-                shutil.copytree(shipped, partial)
-                with self._locked():  # another process may have been as far
-                    if target.is_dir():
-                        shutil.rmtree(partial)
-                    else:
-                        partial.rename(target)
+            with self._locked():  # another process may have been as far
+                partial = self.folder / f".{shipped.name}.partial"
+                shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+                if not target.is_dir():
+                    shutil.copytree(shipped, partial)
+                    crash_point("registry.copied")
+                    partial.rename(target)
+                    crash_point("registry.adopted")
         except OSError as error:
             raise BundleError(f"{self.folder}: cannot be made a registry ({error.strerror or error})") from error
         self.promote(shipped.name, "the shipped bundle")
@@ -128,15 +133,29 @@ class Registry:
         return found
 
     def aliases(self) -> dict[str, str]:
-        """What each alias points to."""
-        if not self.folder.is_dir():
-            return {}
-        files = (path for path in self.folder.iterdir() if path.is_file() and "." not in path.name)
-        return {path.name: path.read_text(encoding="utf-8").strip() for path in files}
+        """What each alias points to; a file that holds no hash is none.
+
+        Raises:
+            BundleError: the folder cannot be read.
+        """
+        try:
+            if not self.folder.is_dir():
+                return {}
+            files = [path for path in self.folder.iterdir() if path.is_file() and "." not in path.name]
+            held = {path.name: path.read_bytes().decode("utf-8", errors="replace").strip() for path in files}
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be read ({error.strerror})") from error
+        return {name: text for name, text in held.items() if _HASH.fullmatch(text)}
 
     def live(self) -> str:
-        """The hash that servers are to serve: the alias `live`, or else the shipped default; raises `BundleError`."""
+        """The hash that servers are to serve: the alias `live`, or else the shipped default.
+
+        Raises:
+            BundleError: there is neither, the alias is damaged, or the folder cannot be read.
+        """
         aliases = self.aliases()
+        if LIVE not in aliases and (self.folder / LIVE).is_file():  # not the default instead: nobody wanted that
+            raise BundleError(f"{self.folder / LIVE}: is damaged; promote a bundle again")
         found = aliases.get(LIVE) or aliases.get(DEFAULT_ALIAS)
         if not found:
             raise BundleError(f"{self.folder}: has neither an alias {LIVE} nor {DEFAULT_ALIAS}; promote a bundle")
@@ -152,17 +171,26 @@ class Registry:
         Raises:
             BundleError: there is no such bundle, or it is corrupt; nothing is changed.
         """
-        bundle = load_bundle(self.path(name))
+        wanted = load_bundle(self.path(name)).path.name
         with self._locked():
-            before = self.live() if {LIVE, DEFAULT_ALIAS} & self.aliases().keys() else ""
-            if before and before != bundle.path.name:
-                self._set(PREVIOUS, before)
-            change = self._set(LIVE, bundle.path.name)
-            return self._note(Change(_now(), LIVE, bundle.path.name, before, reason)) if change else self._last(LIVE)
+            aliases = self.aliases()
+            before = aliases.get(LIVE) or aliases.get(DEFAULT_ALIAS, "")
+            changes = {LIVE: wanted}
+            if before and before != wanted:
+                changes = {PREVIOUS: before, LIVE: wanted}
+            if aliases.get(LIVE) == wanted and (noted := self._noted(wanted)) is not None:
+                return noted
+            change = Change(_now(), LIVE, wanted, before, reason)
+            self._replace({**changes, HISTORY: self._history_with(change)})
+        return change
 
     def rollback(self, reason: str = "rollback") -> Change:
         """Makes the previous bundle live again; raises `BundleError` if there is none."""
-        previous = self.aliases().get(PREVIOUS)
+        aliases = self.aliases()
+        previous = aliases.get(PREVIOUS, "")
+        if previous and previous == aliases.get(LIVE):  # a promotion was killed between its two aliases
+            noted = self._noted(previous)
+            previous = noted.before if noted else ""
         if not previous:
             raise BundleError(f"{self.folder}: nothing was live before; there is nothing to go back to")
         return self.promote(previous, reason)
@@ -170,9 +198,15 @@ class Registry:
     def rollout(self) -> Rollout | None:
         """The candidate on trial, or None; raises `BundleError` if the file is damaged."""
         try:
-            return Rollout(**json.loads((self.folder / ROLLOUT).read_text(encoding="utf-8")))
+            found = Rollout(**json.loads((self.folder / ROLLOUT).read_text(encoding="utf-8")))
+            if not _HASH.fullmatch(found.hash):
+                raise ValueError("it names no bundle")
+            shares = (float(found.canary_share), float(found.shadow_share))
+            return Rollout(found.hash, *shares)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise BundleError(f"{self.folder / ROLLOUT}: cannot be read ({error.strerror})") from error
         except (ValueError, TypeError) as error:
             raise BundleError(f"{self.folder / ROLLOUT}: is damaged ({error}); delete it to end the trial") from error
 
@@ -191,52 +225,66 @@ class Registry:
                 raise BundleError(f"a share of {share:g} of the streams; accepted: 0 to 1")
         found = replace(rollout, hash=load_bundle(self.path(rollout.hash)).path.name)
         with self._locked():
-            self._write(ROLLOUT, json.dumps(asdict(found)))
+            self._replace({ROLLOUT: json.dumps(asdict(found))})
 
     def history(self) -> list[Change]:
         """All changes, oldest first; a line that a crash cut off is left out."""
         changes = []
         with contextlib.suppress(FileNotFoundError):
-            for line in (self.folder / HISTORY).read_text(encoding="utf-8").splitlines():
+            for line in (self.folder / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, TypeError):
                     changes.append(Change(**json.loads(line)))
         return changes
 
-    def _set(self, alias: str, digest: str) -> bool:
-        """Points an alias to a bundle, whole or not at all; whether that changed it."""
-        path = self.folder / alias
-        if path.is_file() and path.read_text(encoding="utf-8").strip() == digest:
-            return False
-        self._write(alias, digest)
-        return True
+    def _replace(self, texts: Mapping[str, str]) -> None:
+        """Writes files, each whole or not at all, in this order; where one cannot be written, none is."""
+        partials = {name: self.folder / f".{name}.partial" for name in texts}
+        try:
+            for name, text in texts.items():
+                with partials[name].open("w", encoding="utf-8") as file:
+                    file.write(text + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError:
+            for partial in partials.values():
+                partial.unlink(missing_ok=True)
+            raise
+        crash_point("registry.written")
+        for name, partial in partials.items():
+            partial.replace(self.folder / name)
+            if name == PREVIOUS:
+                crash_point("registry.previous-set")
+            elif name == LIVE:
+                crash_point("registry.live-set")
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
-    def _write(self, name: str, text: str) -> None:
-        """Writes a file whole or not at all."""
-        partial = self.folder / f".{name}.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.folder / name)
+    def _history_with(self, change: Change) -> str:
+        """The history with one more line; lines that cannot be read stay."""
+        kept = ""
+        with contextlib.suppress(FileNotFoundError):
+            kept = (self.folder / HISTORY).read_text(encoding="utf-8", errors="replace").rstrip("\n")
+        return "\n".join(filter(None, (kept, json.dumps(asdict(change)))))
 
-    def _note(self, change: Change) -> Change:
-        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(change)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return change
-
-    def _last(self, alias: str) -> Change:
-        digest = self.aliases()[alias]
-        found = [change for change in self.history() if change.alias == alias and change.hash == digest]
-        return found[-1] if found else Change(_now(), alias, digest, digest, "unchanged")
+    def _noted(self, digest: str) -> Change | None:
+        """The last change of `live`, if it was to this bundle; a process that was killed may not have noted its own."""
+        changes = [change for change in self.history() if change.alias == LIVE]
+        return changes[-1] if changes and changes[-1].hash == digest else None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time, of all processes."""
-        with (self.folder / _LOCK).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        """One writer at a time, of all processes; what the disk refuses is a `BundleError`."""
+        try:
+            with (self.folder / _LOCK).open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise BundleError(
+                f"{self.folder}: the registry cannot be written ({error.strerror or error}); nothing is changed"
+            ) from error
 
 
 def _now() -> str:

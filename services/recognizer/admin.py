@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
@@ -18,6 +19,9 @@ from services.registry import Registry, Rollout
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 ADMIN = pb.DESCRIPTOR.services_by_name["Admin"].full_name
+MOST_FOLLOW_S = 60.0
+"""How long a registry that cannot be read is left alone at most."""
+
 log = logging.getLogger("dengar.admin")
 
 
@@ -119,31 +123,41 @@ async def follow(registry: Registry, swapper: Swapper, interval_s: float) -> Non
     """Serves what the registry says, for ever; what is refused is refused once, and logged.
 
     Only a change counts, so that what an operator tells this server by hand lasts until the next one. A registry that
-    cannot be read is asked again.
+    cannot be read, or a bundle in it, is asked again, ever more seldom.
     """
-    live, trial, complained = swapper.bundles.live.hash[:12], None, False
+    live, trial = swapper.bundles.live.hash[:12], None
+    failures = 0
+
+    def read() -> tuple[str, Path, Rollout | None]:
+        named = registry.live()
+        return named, registry.path(named), registry.rollout()
+
     while True:
+        wanted, rollout = live, trial
         try:
-            wanted, rollout = await asyncio.to_thread(lambda: (registry.live(), registry.rollout()))
+            wanted, path, rollout = await asyncio.to_thread(read)
             if wanted != live:
-                live = wanted
                 if not swapper.bundles.live.hash.startswith(wanted):
-                    await swapper.promote(_candidate_or(registry, swapper, wanted))
+                    await swapper.promote(_candidate_or(swapper, wanted, path))
+                live = wanted
             if rollout != trial:
-                trial = rollout
                 await _try_out(registry, swapper, rollout)
-            complained = False
-        except (DengarError, OSError) as error:
-            if not complained:
-                log.error("the registry is not followed: %s", error)
-            complained = True
-        await asyncio.sleep(interval_s)
+                trial = rollout
+            failures = 0
+        except Exception as error:
+            if not failures:
+                unknown = None if isinstance(error, (DengarError, OSError)) else error
+                log.error("the registry is not followed: %s", error, exc_info=unknown)
+            failures += 1
+            if not (isinstance(error, OSError) or isinstance(error.__cause__, OSError)):  # refused, not unreachable
+                live, trial = (wanted, trial) if wanted != live else (live, rollout)
+        await asyncio.sleep(min(MOST_FOLLOW_S, interval_s * 2 ** min(failures, 10)) if failures else interval_s)
 
 
-def _candidate_or(registry: Registry, swapper: Swapper, wanted: str) -> str:
+def _candidate_or(swapper: Swapper, wanted: str, path: Path) -> str:
     """What to promote: nothing by name if it is the candidate, which is open already."""
     candidate = swapper.bundles.candidate
-    return "" if candidate is not None and candidate.hash.startswith(wanted) else str(registry.path(wanted))
+    return "" if candidate is not None and candidate.hash.startswith(wanted) else str(path)
 
 
 async def _try_out(registry: Registry, swapper: Swapper, rollout: Rollout | None) -> None:

@@ -17,7 +17,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from asr.audio import SAMPLE_RATE_HZ
-from asr.errors import BundleError, ConfigError
+from asr.errors import BundleError, ConfigError, DengarError
+from services.faults import crash_point
 from services.recognizer.session import Recognizer
 
 Loader = Callable[[str], Recognizer]
@@ -121,12 +122,20 @@ class Bundles:
 
         Raises:
             BundleError: it is not to be had, corrupt, or breaks a rule.
+            OSError: it cannot be read.
         """
-        recognizer = self._load(name)
+        try:
+            recognizer = self._load(name)
+        except (DengarError, OSError):
+            raise
+        except Exception as error:  # of the engine, about a file that is whole and yet not for it
+            raise BundleError(f"{name}: cannot be loaded ({type(error).__name__}); the live bundle stays") from error
+        crash_point("swap.loaded")
         try:
             rtf = measure_rtf(recognizer)
         except Exception as error:
             raise BundleError(f"{name}: loads but does not recognise ({error}); the live bundle stays") from error
+        crash_point("swap.warmed")
         if rtf > self._rules.max_rtf:
             raise BundleError(
                 f"{name}: takes {rtf:.3f} processor seconds for a second of audio, at most {self._rules.max_rtf:g} are "
@@ -157,6 +166,7 @@ class Bundles:
         self._draining.append(self.live)
         self.previous_name, self.previous_hash = self.live.name, self.live.hash
         self.live = bundle
+        crash_point("swap.promoted")
         self._prune()
 
     def set_candidate(self, bundle: Served | None, canary_share: float, shadow_share: float) -> None:

@@ -12,10 +12,14 @@ A test module names the points that it covers in ``CRASH_POINTS``, and runs a te
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from services.faults import CRASH_AT
@@ -53,3 +57,47 @@ def crash(point: str, code: str, *arguments: str, times: int = 1, **more: str) -
     )
     assert ran.returncode == -signal.SIGKILL, f"{point} was not reached ({ran.returncode}): {ran.stderr[-2000:]}"
     return ran.stdout
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Lets this process write nothing into files, as on a disk that is full, and anybody may do it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # Python ignores SIGXFSZ: writing raises OSError
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def served_process(
+    *arguments: str, point: str = "", stderr: str = "/dev/null"
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Runs `dengar serve`, to die at a crash point if one is named; yields the process and its address."""
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--json",
+        "--threads",
+        "1",
+        *arguments,
+    ]
+    with (
+        Path(stderr).open("w") as errors,
+        subprocess.Popen(
+            command, env=environment(point), cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, f"the server did not start ({process.wait(60)})"
+            ready = json.loads(line)
+            yield process, f"{ready['host']}:{ready['port']}"
+        finally:
+            process.kill()
