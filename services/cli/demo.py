@@ -16,6 +16,7 @@ from services.cli import output
 
 if TYPE_CHECKING:
     from services.demo.live import Heard
+    from services.demo.loop import Story
     from services.demo.stages import Clock
 
 WORK = Path("work/demo")
@@ -78,7 +79,24 @@ def demo(
         quiet, car = _evaluate(out)
     with clock.stage("Serve the default bundle and speak to it", 75):
         heard = _converse(out, bundle)
+    with clock.stage("Speech to replay and to judge by, for who has no corpora", 240):
+        _command(
+            "learn",
+            "prepare",
+            "--train",
+            str(max(8, round(90 * share))),
+            "--dev",
+            str(max(8, round(150 * share))),
+            "--jobs",
+            str(jobs),
+        )
+    with clock.stage("A name that nobody taught it is noticed, learned, tested and live", 330):
+        story = _loop(out, jobs)
     _summary(out, clock, time.monotonic() - begun_s, quiet, car, heard)
+    _story(story)
+    if not story.holds:
+        output.fail(f"the demo has failed: {story.name!r} did not go from unknown to recognised")
+        return 1
     if quiet > MAX_WER:
         output.fail(f"the demo has failed: {quiet:.1%} word errors in quiet, more than {MAX_WER:.0%}")
         return 1
@@ -162,6 +180,25 @@ def _converse(out: Path, bundle: str) -> list[Heard]:
         heard = listen(server.address, spoken, output.console)
     output.console.print("the server has stopped", highlight=False)
     return heard
+
+
+def _loop(out: Path, jobs: int) -> Story:
+    from services.demo.loop import tell_story
+
+    shutil.rmtree(out / "loop", ignore_errors=True)  # else the name would be known already
+    return tell_story(out / "loop", output.console, jobs)
+
+
+def _story(story: Story) -> None:
+    say = output.console.print
+    say()
+    how = "noticed by itself" if story.noticed else "added by hand"
+    say(
+        f"The name {story.name!r}: {how} and served {story.noticed_s:.0f} s after the first query, learned for good and live "
+        f"after {story.live_s:.0f} s; the server never stopped.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _summary(out: Path, clock: Clock, total_s: float, quiet: float, car: float, heard: Sequence[Heard]) -> None:

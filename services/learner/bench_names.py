@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +22,7 @@ from sqlalchemy import select
 
 from asr import audio
 from asr.corpus.manifest import Manifest
-from asr.errors import DengarError, InputError
+from asr.errors import InputError
 from asr.learn.casting import HELD_OUT, Line, queries_of
 from asr.learn.config import located
 from asr.learn.probe import Recall, probe_lines, recall, speak_probe
@@ -34,26 +30,25 @@ from asr.learn.synthesis import speak_all
 from asr.synth.names import read_names
 from asr.synth.queries import read_grammar
 from asr.synth.voices import of_engine
-from services.dengar.v1 import names_pb2, names_pb2_grpc, speech_pb2, speech_pb2_grpc
+from services.learner.trial import (
+    FAST,
+    JOB_S,
+    POLL_S,
+    Caller,
+    has_canary,
+    learn_now,
+    statuses,
+    wait_until,
+    worker_process,
+)
 from services.load.server import served
 from services.registry import Registry
 from services.store.database import Store
-from services.store.models import Job, Name
+from services.store.models import Name
 
 LIST = "data/unheard-names.txt"
 WAIT_S = 20.0
 """After the last query, until a name that was not noticed is added by a person."""
-JOB_S = 3600.0
-CALL_S = 60.0
-STOP_S = 60.0
-POLL_S = 0.2
-
-FAST = (
-    # Hours of traffic pass in seconds here, and the queries come one after another.
-    "promotion.min_hours=0", "flood.burst_s=0", "triggers.count=0", "triggers.trend=0", "triggers.schedule_h=0",
-    "triggers.drift=[]", "rollout.canary_minutes=0.1",
-)  # fmt: skip
-"""Settings of the loop for the test, beside its defaults; a job is asked for when all names are there."""
 
 Tell = Callable[[str], None]
 
@@ -226,12 +221,12 @@ def run_loop(
             served("--store", url, "--registry", str(registry.folder), "--state", str(folder / "server"))
         )
         channel = stack.enter_context(grpc.insecure_channel(server.address))
-        caller = _Caller(channel)
+        caller = Caller(channel)
         tell("testing before anything is learned")
         before = probe.hear(caller.words)
         caller.catalogue([name.text for name in read_names(located(LIST)).names] + list(names))
         overrides = [*FAST, *settings]
-        stack.enter_context(_worker(url, registry.folder, folder / "work", overrides, learn_settings))
+        stack.enter_context(worker_process(url, registry.folder, folder / "work", overrides, learn_settings))
         tell(f"{users} users ask for each name")
         began = time.monotonic()
         for order in range(users):  # one user after another asks for everything
@@ -241,19 +236,19 @@ def run_loop(
         for name in names:
             if name not in approved:
                 caller.add(name)
-        _wait_until(lambda: _statuses(store, names) >= {"approved"}, 5.0, "the names to be approved")
+        wait_until(lambda: statuses(store, names) >= {"approved"}, 5.0, "the names to be approved")
         time.sleep(2.0)  # the server asks for names every second
         served_s = time.monotonic() - began
         tell(f"{len(approved)} of {len(names)} names noticed and served {served_s:.0f} s after the first query")
         at_once = probe.hear(caller.words)
         tell("learning them for good")
         asking = time.monotonic()
-        job = _learn(store, names)
-        _wait_until(lambda: not store_has_canary(store), JOB_S, "the new bundle to be let in")
+        job = learn_now(store, names)
+        wait_until(lambda: not has_canary(store), JOB_S, "the new bundle to be let in")
         live_s = served_s + time.monotonic() - asking  # the test in between is no part of the loop
         promoted = registry.live() == job["bundle"][:12]
         if promoted:
-            _wait_until(lambda: caller.bundle().startswith(registry.live()), 60.0, "the server to serve the new bundle")
+            wait_until(lambda: caller.bundle().startswith(registry.live()), 60.0, "the server to serve the new bundle")
     from asr.recognize import Recognizer
 
     bundle = registry.path(job["bundle"][:12])
@@ -270,73 +265,6 @@ def _samples(manifest: Manifest) -> list[audio.Samples]:
     return [audio.load(manifest.root / row.audio_filepath) for row in manifest.utterances]
 
 
-class _Caller:
-    """An application that talks to the server."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._speech = speech_pb2_grpc.SpeechStub(channel)  # type: ignore[no-untyped-call]
-        self._names = names_pb2_grpc.NamesStub(channel)  # type: ignore[no-untyped-call]
-
-    def words(self, samples: audio.Samples) -> str:
-        return self.ask(samples, "")
-
-    def ask(self, samples: audio.Samples, user: str) -> str:
-        """What the server makes of a query; with a user it may keep all of it."""
-        from services.client.options import as_bytes
-
-        config = speech_pb2.RecognitionConfig(
-            encoding=speech_pb2.RecognitionConfig.LINEAR16, sample_rate_hertz=audio.SAMPLE_RATE_HZ
-        )
-        if user:
-            config.user, config.consent = user, speech_pb2.CONSENT_AUDIO
-        content = speech_pb2.RecognitionAudio(content=as_bytes(samples))
-        request = speech_pb2.RecognizeRequest(config=config, audio=content)
-        answer = self._speech.Recognize(request, timeout=CALL_S, wait_for_ready=True)
-        return str(answer.results[0].alternatives[0].transcript)
-
-    def catalogue(self, names: Sequence[str]) -> None:
-        entities = [names_pb2.Entity(name=name, kind="person") for name in dict.fromkeys(names)]
-        self._names.Import(names_pb2.ImportNamesRequest(entities=entities, source="trending"), timeout=CALL_S)
-
-    def add(self, name: str) -> None:
-        self._names.AddName(names_pb2.AddNameRequest(text=name), timeout=CALL_S)
-
-    def bundle(self) -> str:
-        return str(self._speech.GetInfo(speech_pb2.GetInfoRequest(), timeout=CALL_S).bundle_hash)
-
-
-@contextlib.contextmanager
-def _worker(
-    url: str, registry: Path, work: Path, settings: Sequence[str], learn_settings: Sequence[str]
-) -> Iterator[None]:
-    """`dengar learn run` in a process of its own."""
-    command = [sys.executable, "-m", "services.cli.main", "learn", "run", "--every", "0.5"]
-    command += ["--store", url, "--registry", str(registry), "--work", str(work)]
-    command += [part for each in settings for part in ("--set", each)]
-    command += [part for each in learn_settings for part in ("--learn-set", each)]
-    work.mkdir(parents=True, exist_ok=True)
-    with (
-        (work / "worker.log").open("a") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ)) as process,
-    ):
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        if process.returncode not in (0, -signal.SIGKILL):
-            raise DengarError(f"the worker ended with code {process.returncode}; see {work / 'worker.log'}")
-
-
-def _statuses(store: Store, names: Sequence[str]) -> set[str]:
-    with store.reading() as session:
-        found = dict(session.execute(select(Name.text, Name.status).where(Name.text.in_(names))).tuples().all())
-    return {found.get(name, "") for name in names}
-
-
 def _wait_for_names(store: Store, names: Sequence[str], began: float) -> dict[str, float]:
     """When each name was approved, in seconds after `began`; those that are not within `WAIT_S` are not in it."""
     approved: dict[str, float] = {}
@@ -350,41 +278,3 @@ def _wait_for_names(store: Store, names: Sequence[str], began: float) -> dict[st
         approved = {text: round(at.timestamp() - wall - began, 1) for text, at in rows}
         time.sleep(POLL_S)
     return approved
-
-
-def _learn(store: Store, names: Sequence[str]) -> dict[str, Any]:
-    """Asks for a job, waits for it, and gives its result."""
-    from services.learner.triggers import request
-    from services.learner.worker import utc_now
-
-    job = store.run(lambda session: request(session, names, actor="bench", now=utc_now(), max_names=len(names)))
-    if job is None:
-        raise DengarError("the loop had nothing to learn")
-
-    def ended() -> bool:
-        with store.reading() as session:
-            return session.get_one(Job, job.id).status not in ("queued", "running")
-
-    _wait_until(ended, JOB_S, "the job to end")
-    with store.reading() as session:
-        done = session.get_one(Job, job.id)
-    if done.status != "done":
-        raise DengarError(f"the job {done.status}: {done.error}")
-    return done.result
-
-
-def store_has_canary(store: Store) -> bool:
-    """Whether a bundle is on trial."""
-    from services.learner.rollout import CANARY
-    from services.store.models import LearnedBundle
-
-    with store.reading() as session:
-        return session.scalars(select(LearnedBundle).where(LearnedBundle.status == CANARY)).first() is not None
-
-
-def _wait_until(holds: Callable[[], bool], limit_s: float, what: str) -> None:
-    end = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > end:
-            raise DengarError(f"waited {limit_s:g} s in vain for {what}")
-        time.sleep(POLL_S)

@@ -63,7 +63,7 @@ class GateNames:
         seed: of the sentences and voices.
     """
 
-    natural: Annotated[int, Field(ge=0, le=100)] = 3
+    natural: Annotated[int, Field(ge=0, le=100)] = 4
     robotic: Annotated[int, Field(ge=0, le=100)] = 1
     snr_db: float = 10.0
     old: Annotated[int, Field(ge=1)] = 50
