@@ -194,8 +194,8 @@ def _story(story: Story) -> None:
     say()
     how = "noticed by itself" if story.noticed else "added by hand"
     say(
-        f"The name {story.name!r}: {how} and served {story.noticed_s:.0f} s after the first query, learned for good and live "
-        f"after {story.live_s:.0f} s; the server never stopped.",
+        f"The name {story.name!r}: {how} and served {story.noticed_s:.0f} s after the first query, learned for good "
+        f"and live after {story.live_s:.0f} s; the server never stopped.",
         highlight=False,
         soft_wrap=True,
     )

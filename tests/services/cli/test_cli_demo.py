@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from asr.synth.recipe import read_recipe
 from services.cli import demo
 from services.cli.main import main
 from services.demo.live import Heard, Recording, prompts
+from services.demo.loop import Story
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,9 +31,27 @@ def test_a_stage_that_fails_stops_the_demo_with_its_command(
     assert "`dengar data report" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize(("quiet", "code"), [(0.10, 0), (0.25, 0), (0.26, 1)])
-def test_the_verdict_is_about_word_errors_in_quiet(
-    quiet: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+STORY = Story("ana li", "on a lee", "who is ana li", "call ana li", True, 9.0, 200.0, passed=True, same_server=True)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "story", "failure"),
+    [
+        (0.10, STORY, ""),
+        (0.25, STORY, ""),
+        (0.26, STORY, "word errors in quiet"),
+        (0.10, dataclasses.replace(STORY, for_good="call on a lee"), "from unknown to recognised"),
+        (0.10, dataclasses.replace(STORY, before="who is ana li"), "from unknown to recognised"),
+        (0.10, dataclasses.replace(STORY, passed=False), "from unknown to recognised"),
+    ],
+)
+def test_the_verdict_is_about_word_errors_in_quiet_and_the_name(
+    quiet: float,
+    story: Story,
+    failure: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(ROOT)
     for name in ("_synthesise", "_command", "_train"):
@@ -39,11 +59,13 @@ def test_the_verdict_is_about_word_errors_in_quiet(
     monkeypatch.setattr(demo, "_evaluate", lambda _: (quiet, 0.5))
     heard = [Heard(Recording(tmp_path / "x.wav", "hello world"), "hello word", 3, 0.02)]
     monkeypatch.setattr(demo, "_converse", lambda *_: heard)
-    assert main(["demo", "-o", str(tmp_path)]) == code
+    monkeypatch.setattr(demo, "_loop", lambda *_: story)
+    assert main(["demo", "-o", str(tmp_path)]) == bool(failure)
     said = capsys.readouterr()
     assert "word errors 50.0% on 1 recordings" in said.out
     assert f"{quiet:.1%} in quiet" in said.out
-    assert ("the demo has failed" in said.err) == bool(code)
+    assert ("the demo has failed" in said.err) == bool(failure)
+    assert failure in " ".join(said.err.split())
 
 
 def test_the_data_it_names_is_there_and_fits() -> None:
