@@ -163,6 +163,8 @@ class UnknownBench:
         rows = []
         for key in self.keys():
             samples = self.samples.get(("report", key), [])
+            if not names_found(samples, [], names, None).spoken:
+                continue
             decoder = self.recognizer.decoder
             heard = list_names(samples, decoder, settings.unknown, names, "emissions", settings.rescoring)
             best = list_names(samples, decoder, alone.unknown, names, "best", alone.rescoring)
@@ -171,11 +173,10 @@ class UnknownBench:
                 "sound": names_found(samples, heard, names, None),
                 "best": names_found(samples, best, names, None),
             }
-            if ways["sound"].spoken:
-                row = {"corpus": key[0], "condition": condition_name(key[1]), "spoken": ways["sound"].spoken}
-                for way, found in ways.items():
-                    row[way] = {"spotted": found.spotted, "first_1_3_10": list(found.among)}
-                rows.append(row)
+            row = {"corpus": key[0], "condition": condition_name(key[1]), "spoken": ways["sound"].spoken}
+            for way, found in ways.items():
+                row[way] = {"spotted": found.spotted, "first_1_3_10": list(found.among)}
+            rows.append(row)
         return rows
 
 

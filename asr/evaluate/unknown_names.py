@@ -10,7 +10,8 @@ import scipy.optimize
 
 from asr.decode import Decoder, Word
 from asr.evaluate.unknown import Sample, Source
-from asr.unknown import Catalogue, CatalogueConfig, RescoreConfig, UnknownConfig, UnknownSpan, find_unknown
+from asr.unknown import Catalogue, CatalogueConfig, RescoreConfig, UnknownConfig, UnknownSpan
+from asr.unknown.find import mark
 from asr.unknown.rescore import ratio
 from asr.unknown.types import Proposal, Spelling
 
@@ -77,7 +78,7 @@ def list_names(
     found: list[Listed] = []
     for number, sample in enumerate(samples):
         name = spoken_name(sample.text, names)
-        for span in find_unknown(sample.log_probs, sample.hypothesis, decoder, config):
+        for span in mark(sample.log_probs, sample.units, sample.features, decoder, config):
             asked = span if source == "emissions" else _as_heard(span)
             proposals = catalogue.propose(asked, PRESELECTED)
             listed = [proposal.name for proposal in proposals]

@@ -39,8 +39,8 @@ class CatalogueConfig:
     spellings: Annotated[int, Field(ge=1, le=50)] = 4
     part: Annotated[float, Field(ge=0, le=1)] = 0.1
     unlikely: Annotated[float, Field(ge=0, le=1)] = 0.01
-    sharpness: Annotated[float, Field(gt=0)] = 25.0
-    none: Annotated[float, Field(ge=0, le=1)] = 0.3
+    sharpness: Annotated[float, Field(gt=0)] = 31.396
+    none: Annotated[float, Field(ge=0, le=1)] = 0.356
 
 
 _DEFAULT = CatalogueConfig()

@@ -39,27 +39,27 @@ class EvidenceWeights:
         length: of the natural log of the number of words: short queries hold more names than dictated sentences.
     """
 
-    bias: Weight = -4.0
-    doubt: Weight = 0.5
-    spelled: Weight = 2.0
-    surprise: Weight = 0.05
-    surprise_next: Weight = 0.05
-    opening: Weight = 0.2
-    rarity: Weight = 0.05
-    disagreement: Weight = 1.0
-    off_sound: Weight = 1.0
-    gap: Weight = 0.3
-    gap_total: Weight = 0.2
-    lexicon_gap: Weight = 0.0
-    lexicon_gap_total: Weight = 0.0
-    clarity: Weight = 0.0
-    letters: Weight = 0.3
-    spelled_known: Weight = -0.5
-    oddity: Weight = 0.0
-    neighbours_doubt: Weight = 0.2
-    neighbours_gap: Weight = 0.1
-    others_doubt: Weight = 0.0
-    length: Weight = 0.0
+    bias: Weight = -3.7248
+    doubt: Weight = 0.1001
+    spelled: Weight = 0.2324
+    surprise: Weight = 0.2022
+    surprise_next: Weight = 0.0632
+    opening: Weight = 0.4898
+    rarity: Weight = 0.0005
+    disagreement: Weight = -1.4739
+    off_sound: Weight = 1.1205
+    gap: Weight = 1.0692
+    gap_total: Weight = -0.5297
+    lexicon_gap: Weight = -0.6768
+    lexicon_gap_total: Weight = 3.2635
+    clarity: Weight = -2.1377
+    letters: Weight = -2.7804
+    spelled_known: Weight = -0.6762
+    oddity: Weight = 0.0333
+    neighbours_doubt: Weight = 0.2318
+    neighbours_gap: Weight = 0.6054
+    others_doubt: Weight = -0.2542
+    length: Weight = -0.4927
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -73,10 +73,10 @@ class SpanWeights:
         words: of the natural log of the number of words.
     """
 
-    bias: Weight = 0.0
-    strongest: Weight = 1.0
-    others: Weight = 0.0
-    words: Weight = 0.0
+    bias: Weight = -0.2034
+    strongest: Weight = 0.8255
+    others: Weight = 0.1405
+    words: Weight = 0.665
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -96,9 +96,9 @@ class UnknownConfig:
         span: how likely a span holds one.
     """
 
-    threshold: Share = 0.3
-    seed: Share = 0.3
-    join: Share = 0.15
+    threshold: Share = 0.25
+    seed: Share = 0.05
+    join: Share = 0.05
     most_words: Annotated[int, Field(ge=1, le=20)] = 6
     spellings: Annotated[int, Field(ge=1, le=50)] = 8
     beam_width: Annotated[int, Field(ge=1, le=256)] = 24

@@ -54,8 +54,16 @@ def find_unknown(
     found = units(log_probs, hypothesis.words, decoder.tokens, decoder.frame_s)
     if not any(unit.word or unit.spelled for unit in found):
         return []
-    letters = letters_of(decoder)
-    scores = probabilities(evidence(log_probs, found, decoder, letters, known), astuple(config.evidence))
+    features = evidence(log_probs, found, decoder, letters_of(decoder), frozenset(known))
+    return mark(log_probs, found, features, decoder, config)
+
+
+def mark(
+    log_probs: LogProbs, found: Sequence[Unit], features: Floats, decoder: Decoder, config: UnknownConfig
+) -> list[UnknownSpan]:
+    """The spans of an utterance whose units (N,) and features (N, F) are known; see `find_unknown`."""
+    scores = probabilities(features, astuple(config.evidence))
+    words = [unit.word.word for unit in found if unit.word]
     spans = []
     for first, last in cover(scores, config):
         score = float(probabilities(span_features(scores[first:last])[None], astuple(config.span))[0])
@@ -63,12 +71,11 @@ def find_unknown(
             continue
         start, end = _frames(found, first, last, decoder.frame_s, config.margin_s)
         spelled = spellings(
-            log_probs[start:end], decoder.tokens, letters,
+            log_probs[start:end], decoder.tokens, letters_of(decoder),
             count=config.spellings, width=config.beam_width, weight=config.letter_weight,
         )  # fmt: skip
         if not spelled:
             continue
-        words = [unit.word.word for unit in found if unit.word]
         spans.append(
             UnknownSpan(
                 start_s=start * decoder.frame_s,

@@ -40,9 +40,9 @@ class RescoreConfig:
     floor: Annotated[float, Field(gt=0, lt=1)] = 0.03
     left_over: Annotated[float, Field(ge=0)] = 1.0
     part: Annotated[float, Field(ge=0)] = 1.0
-    acoustic: Annotated[float, Field(ge=0)] = 0.5
-    sound: Annotated[float, Field(ge=0)] = 10.0
-    none: Annotated[float, Field(allow_inf_nan=False)] = -8.0
+    acoustic: Annotated[float, Field(ge=0)] = 0.218
+    sound: Annotated[float, Field(ge=0)] = 22.51
+    none: Annotated[float, Field(allow_inf_nan=False)] = -11.946
 
 
 _DEFAULT = RescoreConfig()

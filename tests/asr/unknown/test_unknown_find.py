@@ -41,7 +41,7 @@ def heard(recognizer: Recognizer, text: str, voice: str = "en-us+m3") -> tuple[n
     ("text", "name"),
     [
         ("call zlatan ibrahimovic", "zlatan ibrahimovic"),
-        ("find the autobiography of bruce dickinson", "bruce dickinson"),
+        ("look up the biography of vasily chuikov", "vasily chuikov"),
         ("search for nadia calvino", "nadia calvino"),
     ],
 )
