@@ -10,7 +10,10 @@ import typer
 from services.cli import output
 
 if TYPE_CHECKING:
-    from services.learner.simulate import Outcome
+    from collections.abc import Callable
+
+    from rich.progress import Progress, TaskID
+
     from services.learner.simulate_pool import Pool
 
 _VOICES = (
@@ -44,6 +47,7 @@ def simulate(
     picture: Annotated[Path | None, typer.Option("--picture", "-p", help="SVG file for the course.")] = None,
     table: Annotated[Path | None, typer.Option("--table", "-t", help="Markdown file for the table.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the figures.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Months at a time, a process each.")] = 1,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Simulate a month of traffic with a new name, a noisy spell and a flood by one user, and say when each is noticed.
@@ -58,7 +62,9 @@ def simulate(
     Example: dengar data synth data/voice-search-dev.yaml -o work/vs && dengar simulate --measure work/vs/manifest.jsonl
     """
     import json
+    import multiprocessing
     import tempfile
+    from concurrent.futures import ProcessPoolExecutor
 
     from asr.config import make_config
     from services.learner import simulate_page
@@ -73,13 +79,19 @@ def simulate(
         _measure(measure, [name.strip() for name in names.split(",")], most, bundle, pool or DEFAULT, seed)
     drawn: Pool = read_pool(pool)
     months = [settings, *(settings.nothing(settings.seed + 1 + number) for number in range(nothing))]
-    found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="dengar-simulate-") as folder, output.progress() as progress:
-        for month in months:
-            task = progress.add_task(f"month of seed {month.seed}", total=month.days * 24)
-            found.append(
-                run(month, drawn, thresholds, Path(folder), lambda done, _, t=task: progress.update(t, completed=done))  # type: ignore[misc]
-            )
+        if jobs == 1:
+            found = []
+            for month in months:
+                task = progress.add_task(f"month of seed {month.seed}", total=month.days * 24)
+                found.append(run(month, drawn, thresholds, Path(folder), _to(progress, task)))
+        else:
+            task = progress.add_task(f"{len(months)} months", total=len(months))
+            with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as workers:
+                done = [workers.submit(run, month, drawn, thresholds, Path(folder)) for month in months]
+                for each in done:
+                    each.add_done_callback(lambda _: progress.advance(task))
+                found = [each.result() for each in done]
     result = simulate_page.to_json(found, drawn, thresholds)
     for path, text in (
         (out, json.dumps(result, indent=1) + "\n"),
@@ -93,6 +105,10 @@ def simulate(
         output.emit_json(result)
     else:
         output.console.print(simulate_page.to_markdown(found, drawn), highlight=False, markup=False, soft_wrap=True)
+
+
+def _to(progress: Progress, task: TaskID) -> Callable[[int, int], None]:
+    return lambda done, _: progress.update(task, completed=done)
 
 
 def _measure(manifests: list[Path], names: list[str], most: int, bundle: str, pool: Path, seed: int) -> None:

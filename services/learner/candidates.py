@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -74,15 +74,17 @@ class Noticer:
 
     Args:
         config: thresholds.
-        known: words that the recogniser knows: of its language model, and those that the live bundle learned.
+        known: words that the recogniser knows: of its language model, and those that the live bundle learned. They are
+            pronounced when the first name may be proposed, which takes a few seconds for 50,000.
     """
 
-    def __init__(self, config: LearnerConfig, known: Container[str] = frozenset()) -> None:
+    def __init__(self, config: LearnerConfig, known: Collection[str] = frozenset()) -> None:
         self.config = config
         self.known = known
         self._blocked = Blocklist.read(config.evidence.blocklists)
         self._index = SoundIndex()
         self._indexed: dict[str, tuple[str, ...]] = {}
+        self._lexicon: SoundIndex | None = None
 
     def run(self, store: Store, now: datetime.datetime) -> Noticed:
         """Looks at everything that was not looked at, batch by batch; each is committed.
@@ -191,6 +193,14 @@ class Noticer:
             self._indexed[key] = spellings
         if not spellings:
             del self._indexed[key]
+
+    def _sounds_known(self, text: str) -> str:
+        """The known word that a spelling sounds like, or nothing."""
+        if self._lexicon is None:
+            self._lexicon = SoundIndex()
+            for word in self.known:
+                self._lexicon.set(word, [word])
+        return next((word for _, word, _ in self._lexicon.near(text, self.config.promotion.known_sound)), "")
 
     def _last(self, text: str) -> str:
         """The last of several words, such as a surname, if it can stand for all of them; else nothing."""
@@ -347,7 +357,7 @@ class Noticer:
         if weight is None or name.status not in promotion.OPEN:
             return
         self._spell(name, weight)
-        came_to = promotion.promote(session, name, weight, self.config, now)
+        came_to = promotion.promote(session, name, weight, self.config, now, self._sounds_known)
         found.proposed += [key] * ("proposed" in came_to)
         found.approved += [key] * ("approved" in came_to)
 

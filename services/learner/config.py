@@ -96,6 +96,9 @@ class PromotionConfig:
         min_users: distinct users for a proposal.
         min_score: mean score of its spans for a proposal.
         min_hours: hours from the first to the last counted mention for a proposal.
+        min_contexts: different words beside it, for a proposal of what neither catalogue nor users spell: fewer are one
+            query that is always misheard.
+        known_sound: sound distance from a known word up to which such a name is that word, misheard.
         auto_approve: approve without a person where the evidence below is there.
         catalogue_share: share of the users whose spans must propose the same catalogue entry.
         catalogue_users: how many users they must be at least.
@@ -109,6 +112,8 @@ class PromotionConfig:
     min_users: Count = 4
     min_score: Share = 0.4
     min_hours: Annotated[float, Field(ge=0)] = 1.0
+    min_contexts: Count = 3
+    known_sound: Share = 0.1
     auto_approve: bool = True
     catalogue_share: Share = 0.6
     catalogue_users: Count = 4

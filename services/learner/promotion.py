@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -55,13 +55,18 @@ def weight_of(
 
 
 def promote(
-    session: Session, name: Name, weight: Weight, config: LearnerConfig, now: datetime.datetime
+    session: Session,
+    name: Name,
+    weight: Weight,
+    config: LearnerConfig,
+    now: datetime.datetime,
+    known: Callable[[str], str] = lambda _: "",
 ) -> list[names.Status]:
     """Moves an open name on as far as its weight carries, never back; returns the statuses that it came to.
 
     Each step is an entry of the audit trail with the figures that carried it, caused by the newest query.
     """
-    verdict = judge(weight, config.flood, config.promotion)
+    verdict = judge(weight, config.flood, config.promotion, known)
     wanted = names.STATUSES.index(verdict.status)
     steps = [step for step in _STEPS if names.STATUSES.index(name.status) < names.STATUSES.index(step) <= wanted]
     if not steps:
@@ -107,4 +112,5 @@ def _said(
         feedback=mention.source == "feedback",
         score=1.0 if written or span is None else span.score,
         proposal=proposal,
+        context="" if span is None else " ".join([*span.before.split()[-1:], "_", *span.after.split()[:1]]),
     )

@@ -66,7 +66,7 @@ class SimulateConfig:
     """
 
     days: Annotated[int, Field(ge=1, le=366)] = 30
-    queries_a_day: Annotated[int, Field(ge=24, le=1_000_000)] = 2000
+    queries_a_day: Annotated[int, Field(ge=24, le=1_000_000)] = 1000
     users: Annotated[int, Field(ge=10, le=1_000_000)] = 800
     spread: Annotated[float, Field(ge=0, le=3)] = 1.2
     car_share: Share = 0.3

@@ -7,6 +7,7 @@ false alarms of unknown words, misspellings of names and estimated SNR are those
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Recognised:
     spans: list[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pool:
     """Recognitions to draw from.
 
@@ -72,15 +73,16 @@ class Pool:
     plain: Mapping[float | None, Sequence[Recognised]]
     names: Mapping[str, Mapping[float | None, Sequence[Recognised]]]
 
-    @property
+    @functools.cached_property
     def known(self) -> frozenset[str]:
         """Words of the ordinary queries as they were said: stands for the lexicon where no bundle is at hand."""
         return frozenset(word for items in self.plain.values() for item in items for word in item.said.split())
 
     def perplexity(self, text: str) -> float | None:
         """See `services.learner.monitor.Perplexity`."""
-        return self._perplexities().get(text)
+        return self._perplexities.get(text)
 
+    @functools.cached_property
     def _perplexities(self) -> dict[str, float | None]:
         groups = [self.plain, *self.names.values()]
         return {item.transcript: item.log_perplexity for group in groups for items in group.values() for item in items}
@@ -101,7 +103,7 @@ def read_pool(path: str | Path | None = None) -> Pool:
         raise InputError(
             f"{path}: cannot be read as a pool of recognitions ({error}); make one with dengar simulate --measure"
         ) from error
-    names = sorted({item.group for item in items} - {PLAIN})
+    names = [name for name in dict.fromkeys(item.group for item in items) if name != PLAIN]
     pool = Pool(source, _by_level(items, PLAIN), {name: _by_level(items, name) for name in names})
     if not pool.plain:
         raise InputError(f"{path}: holds no ordinary queries; make another pool with dengar simulate --measure")

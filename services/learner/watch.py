@@ -10,7 +10,7 @@ import datetime
 import logging
 import math
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from asr.decode.lm import LanguageModel
@@ -63,7 +63,7 @@ class Watcher:
         self,
         store: Store,
         config: LearnerConfig,
-        known: Container[str] = frozenset(),
+        known: Collection[str] = frozenset(),
         perplexity: monitor.Perplexity | None = None,
     ) -> None:
         self.config = config

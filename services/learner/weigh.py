@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +30,7 @@ class Said:
         feedback: whether the user wrote it.
         score: of the span; 1 if the user wrote it.
         proposal: the catalogue entry that it most likely is, or empty.
+        context: the words beside it.
     """
 
     at: datetime.datetime
@@ -39,6 +40,7 @@ class Said:
     feedback: bool
     score: float
     proposal: str
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Weight:
         burst_share: of `raw`, what was said by others within seconds and so did not count.
         score: mean of the counted mentions.
         hours: from the first to the last of them.
+        contexts: different words beside them.
         entity, entity_users: the catalogue entry that most users' spans propose, and how many they are.
         written, written_users: the spelling that most users wrote, and how many they are.
         text: the best spelling.
@@ -65,6 +68,7 @@ class Weight:
     burst_share: float
     score: float
     hours: float
+    contexts: int
     entity: str
     entity_users: int
     written: str
@@ -100,6 +104,7 @@ def weigh(said: Sequence[Said], flood: FloodConfig, promotion: PromotionConfig, 
         burst_share=in_burst / len(said),
         score=sum(each.score for each in counted) / len(counted),
         hours=(counted[-1].at - counted[0].at).total_seconds() / 3600,
+        contexts=len({each.context for each in counted}),
         entity=entity,
         entity_users=entity_users,
         written=wrote,
@@ -177,8 +182,17 @@ class Verdict:
     reason: str
 
 
-def judge(weight: Weight, flood: FloodConfig, promotion: PromotionConfig) -> Verdict:  # noqa: PLR0911 (a list of cases)
-    """Whether a name may be proposed, and whether that needs a person."""
+def judge(  # noqa: PLR0911 (a list of cases)
+    weight: Weight, flood: FloodConfig, promotion: PromotionConfig, known: Callable[[str], str] = lambda _: ""
+) -> Verdict:
+    """Whether a name may be proposed, and whether that needs a person.
+
+    Args:
+        weight: of it.
+        flood: limits of bursts.
+        promotion: thresholds.
+        known: the word that the recogniser knows and that a spelling sounds like, or nothing.
+    """
     heard = f"heard {weight.mentions} times by {weight.users} users"
     wants = (
         (weight.mentions < promotion.min_mentions, f"{promotion.min_mentions} mentions"),
@@ -190,6 +204,11 @@ def judge(weight: Weight, flood: FloodConfig, promotion: PromotionConfig) -> Ver
     missing = next((what for lacks, what in wants if lacks), "")
     if missing and not agreed:
         return Verdict("watched", f"{heard}; a proposal wants {missing}")
+    if weight.source == "heard":
+        if weight.contexts < promotion.min_contexts:
+            return Verdict("watched", f"{heard}, always beside the same words: one query that is misheard")
+        if word := known(weight.text):
+            return Verdict("watched", f"{heard}; sounds like {word}, which is known: that word, misheard")
     if not promotion.auto_approve:
         return Verdict("proposed", f"{heard}; names are approved by a person")
     if weight.burst_share > flood.max_burst_share:
