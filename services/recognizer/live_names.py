@@ -112,9 +112,9 @@ class LiveNames:
         if revision == self._revision and now - self._read_at < RELOAD_S:
             return
         found, left_out = self._source.approved(self._config.most)
-        names = tuple(text for text, _ in found)
-        if names != self.current.names:
-            served = ServedNames(names, self._config.boost)
+        names, spellings = tuple(text for text, _ in found), {text: tuple(others) for text, others in found}
+        if (names, spellings) != (self.current.names, self.current.spellings):
+            served = ServedNames(names, self._config.boost, spellings)
             for recognizer in self._recognizers():
                 served.compile(recognizer)
             self.current = served

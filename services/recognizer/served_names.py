@@ -7,11 +7,16 @@ recogniser keeps like any other set of phrases: with a few hundred names that co
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from services.recognizer.aliases import Aliases, Words
 from services.recognizer.phrases import MAX_IN_REQUEST, Wanted
+
+SPELLINGS = 3
+NO_ALIASES = Aliases()
 
 
 class Compiling(Protocol):
@@ -20,59 +25,102 @@ class Compiling(Protocol):
     def hints(self, phrases: Any, classes: Any, /) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Hinted:
+    """What a stream is given.
+
+    Attributes:
+        hints: compiled; None if there are none.
+        unused: phrases of the request that cannot be used, and why.
+        aliases: what is written in place of other spellings of names.
+    """
+
+    hints: Any = None
+    unused: Sequence[tuple[str, str]] = ()
+    aliases: Aliases = NO_ALIASES
+
+
 class ServedNames:
     """The names of one moment; immutable, for any number of streams.
+
+    A name's other spellings, as somebody gave them or as it was heard, are phrases too, and the name is written in
+    their place; but only those with a word that the bundle does not know: others may be meant as they are.
 
     Args:
         names: texts, the most wanted first.
         boost: of each.
+        spellings: others of each, the likeliest first; `SPELLINGS` of them are used.
 
     Attributes:
-        names: as given.
-        words: in them.
+        names, spellings: as given.
+        words: in the names.
     """
 
-    def __init__(self, names: Sequence[str] = (), boost: float = 0.0) -> None:
+    def __init__(
+        self, names: Sequence[str] = (), boost: float = 0.0, spellings: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.names = tuple(names)
+        self.spellings = {name: tuple(others) for name, others in (spellings or {}).items()}
         self.words = frozenset(word for name in names for word in name.split())
         self._boost = boost
-        self._alone: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._alone: WeakKeyDictionary[Any, Hinted] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def compile(self, recognizer: Compiling) -> Any:
-        """Hints of the names alone, compiled at the first call for a recogniser; None without names."""
+    def compile(self, recognizer: Compiling) -> Hinted:
+        """Hints of the names alone, compiled at the first call for a recogniser."""
         if not self.names:
-            return None
+            return NOTHING
         with self._lock:
             found = self._alone.get(recognizer)
         if found is None:
-            found = recognizer.hints([(name, self._boost) for name in self.names], {})
+            aliases = self._aliases(recognizer)
+            texts = (*self.names, *(" ".join(spelling) for spelling in aliases))
+            hints = recognizer.hints([(text, self._boost) for text in texts], {})
+            found = Hinted(hints, (), Aliases(aliases))
             with self._lock:
                 self._alone[recognizer] = found
         return found
 
-    def hints(self, recognizer: Compiling, wanted: Wanted | None) -> tuple[Any, Sequence[tuple[str, str]]]:
-        """Hints for a stream, None if there are none to give, and what of the request cannot be used.
+    def hints(self, recognizer: Compiling, wanted: Wanted | None) -> Hinted:
+        """What a stream is given that brings phrases of its own.
 
-        A phrase of the request that is also a name keeps the request's boost. A request that has all the phrases that
-        one may have gets no names on top.
+        A phrase of the request that is also a name, or its spelling, keeps the request's boost and its text. A request
+        that has all the phrases that one may have gets no names on top.
 
         Args:
             recognizer: of the stream.
             wanted: what the request hints at.
         """
         if not wanted:
-            return self.compile(recognizer), ()
+            return self.compile(recognizer)
         own = {" ".join(text.lower().split()) for text, _ in wanted.phrases}
         room = MAX_IN_REQUEST - len(wanted.phrases) - sum(map(len, (wanted.classes or {}).values()))
-        names = [name for name in self.names if name not in own][: max(0, room)]
-        phrases = (*wanted.phrases, *((name, self._boost) for name in names))
-        hints = recognizer.hints(phrases, wanted.classes)
-        added = set(names)
-        return hints, tuple(each for each in hints.unused if each[0] not in added)
+        aliases = {
+            spelling: name for spelling, name in self._aliases(recognizer).items() if " ".join(spelling) not in own
+        }
+        texts = (*self.names, *(" ".join(spelling) for spelling in aliases))
+        added = [text for text in texts if text not in own][: max(0, room)]
+        hints = recognizer.hints((*wanted.phrases, *((text, self._boost) for text in added)), wanted.classes)
+        mine = set(added)
+        unused = tuple(each for each in hints.unused if each[0] not in mine)
+        return Hinted(hints, unused, Aliases(aliases))
+
+    def _aliases(self, recognizer: Any) -> dict[Words, Words]:
+        """Spellings that stand for a name, with its words."""
+        lexicon = getattr(getattr(recognizer, "decoder", None), "known", None)
+        if lexicon is None:
+            return {}
+        found: dict[Words, Words] = {}
+        for name in self.names:
+            for spelling in self.spellings.get(name, ())[:SPELLINGS]:
+                words = tuple(spelling.split())
+                if spelling not in self.names and not lexicon.issuperset(words):
+                    found.setdefault(words, tuple(name.split()))
+        return found
 
 
+NOTHING = Hinted()
 NO_NAMES = ServedNames()

@@ -15,7 +15,7 @@ from asr.endpoint import EndpointConfig, Endpointer, Event, Evidence, Reason
 from asr.errors import AudioError
 from services.recognizer.audio_in import NO_SAMPLES, StreamDecoder
 from services.recognizer.phrases import Wanted
-from services.recognizer.served_names import NO_NAMES, ServedNames
+from services.recognizer.served_names import NO_NAMES, NOTHING, ServedNames
 
 BLOCK_S = 1.0
 """Most audio of one stream recognised in one turn, so that a long packet does not keep the others waiting."""
@@ -216,7 +216,7 @@ class Session:
         self._heard = 0
         self._over = False
         self._last_interim = ("", -float("inf"))
-        self._unused: Sequence[tuple[str, str]] = ()
+        self._given = NOTHING
         self._recorded: list[npt.NDArray[np.int16]] = []
         self._arrivals = [(0, time.monotonic())]  # samples received and when, as long as there was no word
         self._arrived_at: float | None = None
@@ -254,9 +254,9 @@ class Session:
         """The recogniser's side; made when first wanted."""
         if self._stream is None:
             config = self.config
-            hints, self._unused = config.names.hints(self.recognizer, config.phrases)
+            self._given = config.names.hints(self.recognizer, config.phrases)
             self._stream = self.recognizer.stream(
-                config.nbest, hints, watched=self.voice is not None, keep_posteriors=config.keep
+                config.nbest, self._given.hints, watched=self.voice is not None, keep_posteriors=config.keep
             )
         return self._stream
 
@@ -342,8 +342,8 @@ class Session:
                 said.append(SpeechEvent(event.kind == "speech begin", event.time_s))
         if end:
             self._over = True
-            hypotheses = self.stream.finish()
-            return [*said, Final(hypotheses, self.duration_s, self._unused, self._first_word(hypotheses[0]))]
+            hypotheses = self._given.aliases.apply_all(self.stream.finish())
+            return [*said, Final(hypotheses, self.duration_s, self._given.unused, self._first_word(hypotheses[0]))]
         return [*said, *self._interim()]
 
     def close(self) -> None:
@@ -363,7 +363,7 @@ class Session:
         now = time.monotonic()
         if self.config.interim_interval_s is None or now - when < self.config.interim_interval_s:
             return []
-        partial = self.stream.partial()
+        partial = self._given.aliases.apply_within(self.stream.partial())
         if partial.hypothesis.text == text:
             return []
         self._last_interim = (partial.hypothesis.text, now)

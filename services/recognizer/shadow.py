@@ -62,12 +62,12 @@ class ShadowListener:
     ) -> None:
         try:
             recognizer = candidate.recognizer
-            hints, _ = config.names.hints(recognizer, config.phrases)
-            stream = recognizer.stream(1, hints)
+            given = config.names.hints(recognizer, config.phrases)
+            stream = recognizer.stream(1, given.hints)
             for start in range(0, len(recording), SAMPLE_RATE_HZ):
                 recognizer.advance([(stream, recording[start : start + SAMPLE_RATE_HZ], False)])
             recognizer.advance([(stream, np.zeros(0, np.float32), True)])
-            text = stream.finish()[0].text
+            text = given.aliases.apply(stream.finish()[0]).text
         except Exception:
             log.exception("the candidate %s failed on a stream that it heard in shadow", candidate.hash[:12])
             with self._lock:

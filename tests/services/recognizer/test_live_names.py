@@ -91,23 +91,46 @@ def approve(store: Store) -> None:
 
 def test_a_request_keeps_its_own_boosts_and_hears_nothing_of_the_names(recognizer: Recognizer) -> None:
     served = ServedNames(["tavia brunello", "zoë ☃", "anton drexler"], boost=2.0)
-    hints, unused = served.hints(recognizer, Wanted((("Anton  Drexler", -3.0), ("☃", 0.0)), {}))
-    assert hints.phrases == 2
-    assert [text for text, _ in unused] == ["☃"]
-    again, _ = served.hints(recognizer, Wanted((("Anton  Drexler", -3.0), ("☃", 0.0)), {}))
-    assert again is hints
-    alone, unused = served.hints(recognizer, None)
-    assert (alone.phrases, list(unused)) == (2, [])
-    assert served.hints(recognizer, Wanted())[0] is alone
+    given = served.hints(recognizer, Wanted((("Anton  Drexler", -3.0), ("☃", 0.0)), {}))
+    assert given.hints.phrases == 2
+    assert [text for text, _ in given.unused] == ["☃"]
+    again = served.hints(recognizer, Wanted((("Anton  Drexler", -3.0), ("☃", 0.0)), {}))
+    assert again.hints is given.hints
+    alone = served.hints(recognizer, None)
+    assert (alone.hints.phrases, list(alone.unused)) == (2, [])
+    assert served.hints(recognizer, Wanted()) is alone
 
 
 def test_a_full_request_gets_no_names_on_top(recognizer: Recognizer) -> None:
     full = Wanted(
         tuple((f"word {'a' * (n % 20 + 1)} {'b' * (n // 20 % 20 + 1)}", 1.0) for n in range(MAX_IN_REQUEST)), {}
     )
-    hints, _ = ServedNames(["tavia brunello"]).hints(recognizer, full)
-    assert hints is recognizer.hints(full.phrases, full.classes)
-    assert NO_NAMES.hints(recognizer, None) == (None, ())
+    given = ServedNames(["tavia brunello"]).hints(recognizer, full)
+    assert given.hints is recognizer.hints(full.phrases, full.classes)
+    assert NO_NAMES.hints(recognizer, None).hints is None
+
+
+def test_spellings_that_the_bundle_knows_are_left_alone(recognizer: Recognizer) -> None:
+    spellings = {"siobhan quill": ["chevron quill", "shivawn quill", "siobhan quilt", "x", "shivon kwill"]}
+    given = ServedNames(["siobhan quill", "siobhan quilt"], spellings=spellings).compile(recognizer)
+    assert given.hints.phrases == 3 + ("quill" not in recognizer.decoder.known)
+    assert given.aliases
+
+
+async def test_a_name_is_written_where_its_other_spelling_is_heard(
+    recognizer: Recognizer, query: bytes, tmp_path: Path
+) -> None:
+    """As if the name were written otherwise than it sounds."""
+    config = server_config(
+        port=0, drain_s=0.0, threads=1, state=str(tmp_path / "state"), store={"url": f"sqlite:///{tmp_path}/dengar.db"}
+    )
+    server = Server(recognizer, config, voice=ToneVoice())
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = names_pb2_grpc.NamesStub(channel)
+        await stub.AddName(names_pb2.AddNameRequest(text="Thaevia Broounneilau", spellings=[NAME]))
+        assert "thaevia broounneilau" in await heard(channel, query)
+    await server.drain()
 
 
 class Source:
