@@ -67,9 +67,15 @@ class BeamModel:
             np.array(tokens.begins_word), pieces, piece_ends, trie, ahead, ahead_off, spelling
         )
         self._alphabet = alphabet
-        self.pricing = Pricing(
-            config.hint_boost, config.hint_word_cost, config.word_bonus, self.word_score if lm else None
-        )
+
+    @property
+    def pricing(self) -> Pricing:
+        """What hints cost. Made anew each time: kept here it would be a cycle, and a model that nobody uses any more
+        would stay in memory until the garbage collector comes across it.
+        """
+        config = self.config
+        score = self.word_score if self.lm else None
+        return Pricing(config.hint_boost, config.hint_word_cost, config.word_bonus, score)
 
     def word_score(self, word: str) -> float:
         """What a word scores without context and without the bonus; an unknown one as it is spelled."""
