@@ -16,7 +16,9 @@ from typing import Any, Literal
 import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from typer.main import get_command
 
+from services.cli.main import app
 from services.recognizer.metrics import Metrics, Sources
 from services.recognizer.prometheus import PrometheusMetrics
 
@@ -125,6 +127,40 @@ def test_every_metric_and_alert_is_explained() -> None:
     for rule in rules():
         if "alert" in rule:
             assert f"`{rule['alert']}`" in OPERATE, rule["alert"]
+
+
+def sections() -> dict[str, str]:
+    """The text of each section of docs/operate.md by the anchor that Markdown gives its heading."""
+    found = {}
+    for part in re.split(r"^#+ ", OPERATE, flags=re.MULTILINE)[1:]:
+        heading, _, text = part.partition("\n")
+        found[re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")] = text
+    return found
+
+
+def test_each_alert_leads_to_the_section_that_says_what_to_do() -> None:
+    anchors = sections()
+    assert set(re.findall(r"\]\(#([\w-]+)\)", OPERATE)) <= set(anchors)
+    for rule in rules():
+        if "alert" in rule:
+            page, _, anchor = rule["annotations"]["runbook"].partition("#")
+            assert page == "docs/operate.md"
+            assert rule["alert"] in anchors[anchor], f"{rule['alert']} is not in section {anchor}"
+
+
+def test_the_runbook_names_metrics_and_commands_that_exist() -> None:
+    names = set(exported()) | {rule["record"] for rule in rules() if "record" in rule}
+    assert {name.rstrip("`") for name in re.findall(r"`(dengar[_:][a-z_:0-9]+)`", OPERATE)} <= names
+    commands = get_command(app)
+    runbook = OPERATE[OPERATE.index("## On call") :]
+    for line in re.findall(r"(?:`|^    )dengar ([^`\n]+)", runbook, flags=re.MULTILINE):
+        command: Any = commands
+        words = line.split("#")[0].split()
+        while words and words[0] in getattr(command, "commands", ()):
+            command = command.commands[words.pop(0)]
+        assert command is not commands, f"there is no dengar {line}"
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options, line
 
 
 def test_alerts_are_complete() -> None:
