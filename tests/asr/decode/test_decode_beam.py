@@ -1,7 +1,9 @@
 """Beam search against enumeration of every alignment."""
 
+import gc
 import itertools
 import math
+import weakref
 from collections import defaultdict
 
 import numpy as np
@@ -188,3 +190,17 @@ class LanguageModelOf(LanguageModel):
 
     def __init__(self, lm):
         super().__init__(lm._model, ["ab"])
+
+
+def test_a_decoder_that_nobody_uses_any_more_is_freed_at_once(lm):
+    decoder = Decoder(TOKENS, DecoderConfig(**WIDE), FRAME_S, lm)
+    stream = decoder.stream(decoder.hints([("ab a", 2.0)]))
+    stream.accept(random_log_probs(3, 20))
+    stream.finish()
+    model = weakref.ref(decoder._model)
+    gc.disable()
+    try:
+        del decoder, stream
+        assert model() is None, "something holds it in a cycle"
+    finally:
+        gc.enable()
