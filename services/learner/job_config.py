@@ -23,6 +23,7 @@ class LearningConfig:
         min_recall: share of a name's test utterances that must be right for it to count as learned; one that is not
             stays a phrase.
         lease_s: how long a job stays with a worker that says nothing.
+        mlflow: URI of an MLflow registry that is to show the bundles with their aliases; empty for none.
     """
 
     learn: str = ""
@@ -32,6 +33,7 @@ class LearningConfig:
     rows_per_user: Annotated[int, Field(ge=0)] = 5
     min_recall: Annotated[float, Field(ge=0, le=1)] = 0.5
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    mlflow: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

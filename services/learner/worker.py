@@ -16,6 +16,7 @@ from asr.errors import DengarError
 from services.learner import rollout
 from services.learner.config import LearnerConfig
 from services.learner.learning import Progress, Workshop, do_job
+from services.learner.mirror import Mirror
 from services.learner.watch import Watcher, perplexity_of
 from services.store import jobs
 from services.store.errors import LeaseLostError
@@ -67,6 +68,8 @@ class Worker:
         self._progress, self._now = progress, now
         self._live = ""
         self._expired: datetime.datetime | None = None
+        self._mirror = Mirror(config.learning.mlflow) if config.learning.mlflow else None
+        self._mirror_fails = False
         self.watcher = self._watch()
 
     def turn(self) -> Round:
@@ -81,6 +84,7 @@ class Worker:
         noticed = self.watcher.turn(self._now())
         rollout.advance(store, registry, self.shop.rollout, self._now(), log.info)
         self._delete_old()
+        self._reflect()
         job = None
         if registry.rollout() is None:  # what is learned starts from what is live, so trials come one by one
             job = store.run(lambda session: jobs.claim(session, self.name, self.shop.config.lease_s))
@@ -95,6 +99,7 @@ class Worker:
         said = job.error or "; ".join(job.result.get("verdict", {}).get("reasons", [])[:1]) or "nothing to learn"
         log.info("job %s is %s: %s", job.id[:8], job.status, said)
         rollout.advance(store, registry, self.shop.rollout, self._now(), log.info)
+        self._reflect()
         return Round(len(noticed.noticed.approved), job)
 
     def run(self, stop: threading.Event, every_s: float) -> None:
@@ -125,6 +130,18 @@ class Worker:
         return Watcher(
             self.shop.store, self.config, frozenset(bundle.lexicon()), perplexity_of(lm) if lm is not None else None
         )
+
+    def _reflect(self) -> None:
+        """Shows the registry in MLflow, where that is wanted; nothing of the loop depends on it."""
+        if self._mirror is None:
+            return
+        try:
+            self._mirror.show(self.shop.registry, self.shop.store)
+            self._mirror_fails = False
+        except Exception as error:
+            if not self._mirror_fails:
+                log.warning("MLflow does not show the registry: %s", error)
+            self._mirror_fails = True
 
     def _delete_old(self) -> None:
         now = self._now()
