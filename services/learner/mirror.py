@@ -51,14 +51,7 @@ class Mirror:
         if (trial := registry.rollout()) is not None:
             aliases[CANDIDATE] = trial.hash
         with store.reading() as session:
-            learned = {
-                row.hash[:12]: {
-                    "parent": row.parent[:12],
-                    "status": row.status,
-                    "reasons": "; ".join(_reasons(row))[:4000],
-                }
-                for row in session.scalars(select(LearnedBundle))
-            }
+            learned = {row.hash[:12]: _tags(row) for row in session.scalars(select(LearnedBundle))}
         state = (tuple(sorted(aliases.items())), tuple(sorted((key, *row.values()) for key, row in learned.items())))
         if state == self._shown:
             return False
