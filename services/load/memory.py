@@ -99,10 +99,13 @@ class _Call:
         """Sends packets and waits until the server says something about the last two seconds of them."""
         assert self._reading is not None
         for packet in packets:
-            await self._call.write(pb.StreamingRecognizeRequest(audio_content=packet))
+            try:
+                await self._call.write(pb.StreamingRecognizeRequest(audio_content=packet))
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                break  # the server has ended it
             self._sent_s += PACKET_S
         deadline = asyncio.get_running_loop().time() + HEARD_WITHIN_S
-        while self._heard_s < self._sent_s - 2.0:
+        while self._reading.done() or self._heard_s < self._sent_s - 2.0:
             if self._reading.done() or asyncio.get_running_loop().time() > deadline:
                 raise DengarError(f"the server heard {self._heard_s:.1f} s of {self._sent_s:.1f} s that a stream sent")
             await asyncio.sleep(0.1)
