@@ -99,7 +99,7 @@ def read_pool(path: str | Path | None = None) -> Pool:
         lines = path.read_text(encoding="utf-8").splitlines()
         source = json.loads(lines[0])
         items = [_unpacked(json.loads(line)) for line in lines[1:]]
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, IndexError) as error:
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(
             f"{path}: cannot be read as a pool of recognitions ({error}); make one with dengar simulate --measure"
         ) from error

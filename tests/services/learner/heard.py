@@ -13,7 +13,9 @@ from services.store.models import Feedback, Query, Span
 
 T0 = datetime.datetime(2026, 1, 5, 8, tzinfo=datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
-KNOWN = frozenset(["who", "is", "call", "play", "the", "cow", "all", "chick", "an", "old", "oil", "a", "ran", "anna"])
+KNOWN = frozenset(
+    ["who", "is", "call", "play", "the", "cow", "all", "chick", "an", "old", "oil", "a", "ran", "anna", "pharmacy"]
+)
 
 
 def query_id(number: int) -> str:
@@ -50,7 +52,8 @@ def hear(
         shares = [0.6, 0.3, 0.1][: len(spellings)]
         session.add(
             Span(
-                query_id=query.id, start_s=0.5, end_s=1.5, heard=transcript, before="", after="", phones="",
+                query_id=query.id, start_s=0.5, end_s=1.5, heard=transcript,
+                before=("who is", "play", "call")[number % 3], after="", phones="",
                 spellings=[
                     {"text": text, "log_prob": math.log(share / sum(shares))}
                     for text, share in zip(spellings, shares, strict=True)

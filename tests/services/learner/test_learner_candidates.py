@@ -268,6 +268,26 @@ def test_known_words_may_be_a_mention_of_a_name_that_is_there(sqlite_store: Stor
     assert (name.mentions, name.text) == (2, "kovalchick")
 
 
+@pytest.mark.parametrize(
+    ("spelling", "step", "reason"),
+    [("kovalchick", 3, "always beside the same words"), ("farmacy", 1, "sounds like pharmacy")],
+)
+def test_what_is_always_misheard_is_no_name(spelling: str, step: int, reason: str, sqlite_store: Store) -> None:
+    with sqlite_store.session() as session:
+        for number in range(0, 12 * step, step):
+            hear(session, number, spelling)
+    noticer().run(sqlite_store, NOW)
+    name = only_name(sqlite_store)
+    assert name.status == "watched"
+    assert reason in name.reason
+    with sqlite_store.session() as session:
+        for number in range(100, 103):
+            hear(session, number, spelling, at=NOW - number * HOUR / 60)
+            say(session, number, "corrected", f"who is {spelling}", at=NOW)
+    noticer().run(sqlite_store, NOW)
+    assert only_name(sqlite_store).status == "approved"
+
+
 def test_a_rejected_name_is_not_proposed_again_and_an_approved_one_keeps_its_spelling(store: Store) -> None:
     with store.session() as session:
         hear(session, 0, "kovalchick")
