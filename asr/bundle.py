@@ -90,7 +90,7 @@ class Bundle:
         """The words it knows, sorted: the language model's vocabulary and the words of learned names. Others can be
         spelled. Empty without a model."""
         lm = self.language_model()
-        return lm.words if lm else ()
+        return lm.lexicon if lm else ()
 
     def engine(self, *, threads: int = 1) -> OnnxEngine:
         return OnnxEngine(self.path / ENGINE, threads=threads)

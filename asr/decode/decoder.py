@@ -12,6 +12,7 @@ from asr.decode import confidence
 from asr.decode.config import DecoderConfig
 from asr.decode.greedy import GreedySearch
 from asr.decode.lm import LanguageModel
+from asr.decode.respell import distinct, respelled
 from asr.decode.stability import Outlook
 from asr.decode.types import Hypothesis, LogProbs, Tokens, Word
 from asr.errors import ConfigError, InputError
@@ -46,7 +47,7 @@ class Decoder:
         if not 0 < frame_s < 1:
             raise ConfigError(f"decoder: frame_s = {frame_s!r} must be seconds between 0 and 1")
         self.tokens, self.config, self.frame_s, self.lm = tokens, config, frame_s, lm
-        self.known = frozenset(lm.words) if lm else None
+        self.known = frozenset(lm.lexicon) if lm else None
         if config.kind == "beam":
             from asr.decode.beam import BeamModel  # numba is slow to import, and greedy decoding does without
 
@@ -105,6 +106,10 @@ class Decoder:
         mine = {text for text, _ in own}
         return replace(compiled, unused=tuple(each for each in compiled.unused if each[0] not in mine))
 
+    def respelled(self, hypothesis: Hypothesis) -> Hypothesis:
+        """With what stands for a learned name written as that name."""
+        return respelled(hypothesis, self.lm.spans([word.word for word in hypothesis.words])) if self.lm else hypothesis
+
 
 class DecoderStream:
     """One utterance being decoded. However its frames are cut into calls, the results are the same to the bit."""
@@ -136,7 +141,7 @@ class DecoderStream:
 
     def best(self) -> Hypothesis:
         """The best reading so far, its last word perhaps incomplete."""
-        return self._likely(self._search.best())
+        return self._decoder.respelled(self._likely(self._search.best()))
 
     def outlook(self) -> Outlook:
         """The best reading so far with what is known of its future."""
@@ -150,12 +155,14 @@ class DecoderStream:
         """
         log_probs = self._checked(log_probs)
         best, agreement = self._search.preview(log_probs)
-        return Outlook(self._likely(best), *agreement, self._silence(log_probs) * self._decoder.frame_s)
+        best = self._decoder.respelled(self._likely(best))
+        return Outlook(best, *agreement, self._silence(log_probs) * self._decoder.frame_s)
 
     def finish(self, nbest: int | None = None) -> list[Hypothesis]:
         """The best distinct texts, at least one, best first; the stream itself is left as it is."""
         config, known = self._decoder.config, self._decoder.known
-        found = self._search.finish(config.nbest if nbest is None else nbest)
+        readings = self._search.finish(config.nbest if nbest is None else nbest)
+        found = distinct([self._decoder.respelled(reading) for reading in readings])
         if config.calibration is None:
             return found
         return [confidence.final(hypothesis, config.calibration, known) for hypothesis in found]

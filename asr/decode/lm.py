@@ -8,7 +8,7 @@ import io
 import math
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,16 @@ class LanguageModel:
             return cls(kenlm.Model(str(path), config), words)
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise BundleError(f"{path}: cannot be read as a KenLM binary or ARPA file ({error})") from error
+
+    @property
+    def lexicon(self) -> tuple[str, ...]:
+        """The words that a text may hold, sorted; `words` may have more that are written otherwise (`spans`)."""
+        return self.words
+
+    def spans(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
+        """Where words stand for others that should be written (see `asr.decode.respell.Span`); none here."""
+        del words
+        return []
 
     def __contains__(self, word: str) -> bool:
         return word not in _SPECIAL and word in self._model

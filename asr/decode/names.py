@@ -21,6 +21,9 @@ Probabilities alone do not keep a name in the beam: until a word ends, search ra
 context. So a name is also a phrase hint of every stream, which is followed letter by letter (`asr.decode.hints`), with
 a boost that the bundle says.
 
+A recogniser of letters may hear a name otherwise than it is written. Such spellings ("any emery" for "unai emery") are
+further ways to say the name, and where that reading is the likelier one the name is written (`NamesModel.spans`).
+
 A name may carry a possessive ``'s``; those of its words that the base model does not know may stand alone ("call
 kowalski"). What no name explains keeps a part of the base model's ``<unk>``: with N new words in all names each has a
 share of ``1 / (UNSEEN + N)`` of it, so that probabilities add up to one and no word is impossible.
@@ -31,7 +34,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,8 @@ POSSESSIVE = 0.1
 """Share of a name's uses that end in 's."""
 ALONE = 0.15
 """Share of a name's uses in which one of its new words stands for it."""
+HEARD = 0.3
+"""Share of a name's uses that are heard in one of its spellings, where it has any."""
 BEHIND = 0.5
 """Weight of the class n-gram behind a name."""
 MAX_BOOST = 10.0
@@ -66,11 +71,13 @@ class LearnedName:
         text: as spoken.
         weight: how often it is asked for, relative to the others.
         round: in which round of learning it came.
+        spellings: what the recogniser hears for it.
     """
 
     text: str
     weight: float = 1.0
     round: int = 1
+    spellings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,10 @@ class LearnedNames:
             if content["format"] != FORMAT:
                 raise BundleError(f"{path}: has format {content['format']}, this version of Dengar reads {FORMAT}")
             names = tuple(
-                LearnedName(str(row["text"]), float(row["weight"]), int(row["round"])) for row in content["names"]
+                LearnedName(
+                    str(row["text"]), float(row["weight"]), int(row["round"]), tuple(map(str, row.get("spellings", ())))
+                )
+                for row in content["names"]
             )
             found = cls(names, float(content["prior_names"]), float(content.get("boost", 0.0)))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,7 +122,7 @@ class LearnedNames:
 
     def dump(self) -> str:
         """As JSON that `load` reads."""
-        rows = [{"text": name.text, "weight": name.weight, "round": name.round} for name in self.names]
+        rows = [asdict(name) for name in self.names]
         head = {"format": FORMAT, "prior_names": self.prior_names, "boost": self.boost}
         return json.dumps({**head, "names": rows}, indent=1) + "\n"
 
@@ -213,17 +223,57 @@ class NamesModel(LanguageModel):
         self._context_words = frozenset(context.words)
         self._root = _tree(learned.names, self._base_words)
         words = {word for name in learned.names for word in (*name.text.split(), possessive(name.text).split()[-1])}
+        self._lexicon = tuple(sorted({*base.words, *words}))
+        self._ways = _respellings(learned.names)
+        self._longest = max((len(way) for way in self._ways), default=0)
+        self._first = frozenset(way[0] for way in self._ways)
+        words |= {word for way in self._ways for word in way}
         super().__init__(base._model, (*base.words, *words))
         self._new = frozenset(words) - self._base_words
         if learned.boost:
             self.phrases = tuple(
-                (text, learned.boost) for name in learned.names for text in (name.text, possessive(name.text))
+                (text, learned.boost)
+                for name in learned.names
+                for text in (name.text, possessive(name.text), *name.spellings)
             )
         self._still_unknown = UNSEEN / (UNSEEN + len(self._new))
         self._each_new = 1.0 / (UNSEEN + len(self._new))
 
     def __contains__(self, word: str) -> bool:
         return word in self._base_words or word in self._new
+
+    @property
+    def lexicon(self) -> tuple[str, ...]:
+        """The words of the base model and of the names, sorted."""
+        return self._lexicon
+
+    def spans(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
+        """Where a spelling stands that is likelier a name than the words it is made of; the longest from the left."""
+        found: list[tuple[int, int, str]] = []
+        if not any(word in self._first for word in words):
+            return found
+        place, state = 0, self.start()
+        while place < len(words):
+            length = 1
+            for size in range(min(self._longest, len(words) - place), 0, -1):
+                way = tuple(words[place : place + size])
+                if way in self._ways and self._is_name(state, way):
+                    found.append((place, place + size, self._ways[way][0]))
+                    length = size
+                    break
+            for word in words[place : place + length]:
+                state = self.score(state, word)[1]
+            place += length
+        return found
+
+    def _is_name(self, state: State, way: tuple[str, ...]) -> bool:
+        """Whether these words are likelier a name here than words of their own."""
+        begins = math.fsum(reading.weight * reading.begins for reading in self._outside(state))
+        ordinary, base = 0.0, state.base
+        for word in way:
+            gained, base = self.base.score(base, word)
+            ordinary += gained
+        return begins * self._ways[way][1] > math.exp(ordinary)
 
     def start(self) -> State:
         """The state at the beginning of a sentence."""
@@ -329,8 +379,9 @@ def _tree(names: Sequence[LearnedName], known: frozenset[str]) -> _Node:
     total = math.fsum(name.weight for name in names)
     for name in names:
         new = sorted({word for word in name.text.split() if word not in known and word != name.text})
-        whole = 1.0 - POSSESSIVE - (ALONE if new else 0.0)
+        whole = 1.0 - POSSESSIVE - (ALONE if new else 0.0) - (HEARD if name.spellings else 0.0)
         ways = [(name.text, whole), (possessive(name.text), POSSESSIVE)]
+        ways += [(spelling, HEARD / len(name.spellings)) for spelling in name.spellings]
         ways += [(word, ALONE / len(new)) for word in new]
         for text, share in ways:
             node = root
@@ -339,3 +390,16 @@ def _tree(names: Sequence[LearnedName], known: frozenset[str]) -> _Node:
                 node.mass += share * name.weight / total
             node.ends += share * name.weight / total
     return root
+
+
+def _respellings(names: Sequence[LearnedName]) -> dict[tuple[str, ...], tuple[str, float]]:
+    """Each spelling with the name it stands for, and its share of the uses of names; the weightiest name wins."""
+    total = math.fsum(name.weight for name in names)
+    found: dict[tuple[str, ...], tuple[str, float]] = {}
+    written = {name.text for name in names}
+    for name in names:
+        for spelling in name.spellings:
+            share = HEARD / len(name.spellings) * name.weight / total
+            if spelling not in written and share > found.get(tuple(spelling.split()), ("", 0.0))[1]:
+                found[tuple(spelling.split())] = (name.text, share)
+    return found

@@ -81,7 +81,7 @@ def learn(
         return found
     spoken = synthesise(names, config, work, report)
     report("extension", 0.0)
-    learned = extend_lm(parent, names, config, work)
+    learned = extend_lm(parent, names, config, work, spoken, report)
     report("extension", 1.0)
     tuned = fine_tune(parent, spoken, config, work, report)
     report("export", 0.0)

@@ -126,6 +126,7 @@ class ExtensionConfig:
         prior_names: how many names the base model knows, as it were: with as many learned, half of the names that are
             asked for are learned ones.
         boost: what a whole name is worth beside that, in nats.
+        spellings: at most so many further spellings of a name, as the served recogniser hears it; 0 for none.
     """
 
     queries: tuple[str, ...] = ("data/queries/names.yaml", "data/queries/voice-search.yaml")
@@ -134,6 +135,7 @@ class ExtensionConfig:
     order: Annotated[int, Field(ge=2, le=6)] = 3
     prior_names: Annotated[float, Field(gt=0)] = 50.0
     boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 3.0
+    spellings: Annotated[int, Field(ge=0, le=50)] = 6
 
 
 @dataclass(frozen=True, config=_STRICT)

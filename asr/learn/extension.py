@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,39 @@ BARE = 0.05
 """Share of the sentences that are a name and nothing else, as typed into a search box."""
 
 
-def merged(before: LearnedNames | None, names: Sequence[NewName], config: ExtensionConfig) -> LearnedNames:
-    """The names that a bundle knew and the new ones; one that comes again keeps its place and takes the new weight."""
+def merged(
+    before: LearnedNames | None,
+    names: Sequence[NewName],
+    config: ExtensionConfig,
+    spellings: Mapping[str, tuple[str, ...]] | None = None,
+) -> LearnedNames:
+    """The names that a bundle knew and the new ones; one that comes again keeps its place and takes the new weight.
+
+    Args:
+        before: what the bundle knew.
+        names: the new ones.
+        config: prior and boost.
+        spellings: further spellings of names; those of a name that comes again are added to its own.
+    """
+    spellings = spellings or {}
     old = before.names if before else ()
     number = max((name.round for name in old), default=0) + 1
     weights = {name.text: name.weight for name in names}
-    kept = [LearnedName(name.text, weights.get(name.text, name.weight), name.round) for name in old]
+    kept = [
+        LearnedName(
+            name.text,
+            weights.get(name.text, name.weight),
+            name.round,
+            tuple(dict.fromkeys((*name.spellings, *spellings.get(name.text, ())))),
+        )
+        for name in old
+    ]
     known = {name.text for name in old}
-    added = [LearnedName(text, weight, number) for text, weight in weights.items() if text not in known]
+    added = [
+        LearnedName(text, weight, number, spellings.get(text, ()))
+        for text, weight in weights.items()
+        if text not in known
+    ]
     return LearnedNames((*kept, *added), config.prior_names, config.boost)
 
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from asr.learn.config import LearnConfig, NewName
 from asr.learn.data import Composed, compose
 from asr.learn.extension import merged, write_extension
 from asr.learn.second_listener import open_listener
+from asr.learn.spellings import hear_names
 from asr.learn.synthesis import counts, speak_all, write_lines
 from asr.learn.tuning import Tuned, tune
 from asr.synth.generate import usable
@@ -90,11 +92,31 @@ def synthesise(names: Sequence[NewName], config: LearnConfig, work: Path, report
     return Synthesised(train=folder / f"{TRAIN}.jsonl", held_out=held_out, **found)
 
 
-def extend_lm(bundle: Bundle, names: Sequence[NewName], config: LearnConfig, work: Path) -> LearnedNames:
-    """Writes the names' part of the language model, with the names that the bundle knew before."""
+def extend_lm(
+    bundle: Bundle,
+    names: Sequence[NewName],
+    config: LearnConfig,
+    work: Path,
+    spoken: Synthesised | None = None,
+    report: Report = silent,
+) -> LearnedNames:
+    """Writes the names' part of the language model, with the names that the bundle knew before.
+
+    Args:
+        bundle: the parent.
+        names: the new ones.
+        config: how.
+        work: the folder of the stages.
+        spoken: the names, spoken: how the parent hears them gives them further spellings; None for none.
+        report: told the share that is heard.
+    """
     folder = work / EXTENSION
     if not (folder / DONE).is_file():
-        learned = merged(bundle.learned_names(), names, config.extension)
+        spellings: dict[str, tuple[str, ...]] = {}
+        if spoken is not None and config.extension.spellings:
+            tell = partial(report, EXTENSION)
+            spellings = hear_names(bundle, [n.text for n in names], spoken.train, config.extension.spellings, tell)
+        learned = merged(bundle.learned_names(), names, config.extension, spellings)
         write_extension(learned, config.extension, config.seed, folder)
         write_whole(folder / DONE, json.dumps({"names": len(learned.names)}))
     return LearnedNames.load(folder / NAMES)

@@ -68,7 +68,7 @@ def train_config(bundle: Bundle, composed: Composed, config: LearnConfig) -> Tra
                 lr=tune.lr,
                 encoder_lr=tune.encoder_lr,
                 warmup_steps=tune.warmup_steps,
-                final_share=0.1,
+                final_share=0.01,
                 freeze=tune.freeze,
             ),
             "spec_augment": SpecAugmentConfig(

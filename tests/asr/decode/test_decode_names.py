@@ -19,6 +19,7 @@ from asr.decode.names import (
     BEHIND,
     CLASS,
     CLASS_MODEL,
+    HEARD,
     NAMES,
     POSSESSIVE,
     UNSEEN,
@@ -26,6 +27,8 @@ from asr.decode.names import (
     LearnedNames,
     NamesModel,
 )
+from asr.decode.respell import respelled
+from asr.decode.types import Hypothesis, Word
 from asr.errors import BundleError
 
 TEXT = [
@@ -38,7 +41,12 @@ TEXT = [
 ]
 QUERIES = [f"call {CLASS}", f"call {CLASS} at home", f"who is {CLASS}", "play some jazz", "will it rain", CLASS]
 LEARNED = LearnedNames(
-    (LearnedName("will smith"), LearnedName("zendaya", 2.0), LearnedName("will kowalski"), LearnedName("bo jazz bo")),
+    (
+        LearnedName("will smith"),
+        LearnedName("zendaya", 2.0, 1, ("zen daya", "will day")),
+        LearnedName("will kowalski"),
+        LearnedName("bo jazz bo"),
+    ),
     prior_names=3.0,
 )
 
@@ -58,8 +66,10 @@ def ways(learned: LearnedNames, known: set[str]) -> dict[tuple[str, ...], float]
     for name in learned.names:
         words = tuple(name.text.split())
         new = {word for word in words if word not in known and len(words) > 1}
-        shares = {words: 1 - POSSESSIVE - (ALONE if new else 0), (*words[:-1], words[-1] + "'s"): POSSESSIVE}
+        heard = HEARD if name.spellings else 0
+        shares = {words: 1 - POSSESSIVE - (ALONE if new else 0) - heard, (*words[:-1], words[-1] + "'s"): POSSESSIVE}
         shares |= {(word,): ALONE / len(new) for word in new}
+        shares |= {tuple(spelling.split()): heard / len(name.spellings) for spelling in name.spellings}
         for way, share in shares.items():
             found[way] = found.get(way, 0.0) + share * name.weight / total
     return found
@@ -259,3 +269,44 @@ def test_a_name_is_expected_by_every_stream_and_hints_of_a_request_come_on_top(m
     assert [text for text, _ in hints.unused] == [""]
     assert named.decode(frames, hints=hints)[0].text == "zendoya"
     assert named.decode(frames, hints=named.hints([("play", 1.0)]))[0].text == "zendaya"
+
+
+def test_what_is_heard_for_a_name_is_written_as_the_name(models) -> None:
+    base, context = models
+    model = NamesModel(
+        base, context, LearnedNames((LearnedName("zendaya", 1, 1, ("zen daya", "my mother")),), 3.0, 2.0)
+    )
+    assert model.spans(["call", "zen", "daya", "at", "home"]) == [(1, 3, "zendaya")]
+    assert model.spans(["zen", "call", "zen"]) == []
+    assert model.spans(["call", "my", "mother"]) == []  # likelier what it says
+    assert {"zen", "daya"} <= set(model.words) - set(model.lexicon)
+    tokens = Tokens.characters()
+    frames = np.full((32, len(tokens)), -9.0, np.float32)
+    for place, letter in enumerate("call zen daya"):
+        frames[2 * place, tokens.encode("a b")[1] if letter == " " else tokens.encode(letter)[0]] = math.log(0.99)
+        frames[2 * place + 1, 0] = math.log(0.99)
+    frames[26:, 0] = math.log(0.99)
+    decoder = Decoder(tokens, DecoderConfig(beam_width=16, lm_weight=0.5), 0.02, model)
+    stream = decoder.stream()
+    stream.accept(frames)
+    best = stream.finish(3)
+    assert best[0].text == "call zendaya" == stream.best().text
+    assert len({hypothesis.text for hypothesis in best}) == len(best)
+    word = best[0].words[1]
+    assert (word.start_s, word.end_s) == (pytest.approx(0.2), pytest.approx(0.5, abs=0.02))
+    assert decoder.known is not None
+    assert "zen" not in decoder.known
+
+
+def test_new_words_share_the_time_of_the_old_ones() -> None:
+    words = tuple(
+        Word(w, float(i), i + 0.5, c) for i, (w, c) in enumerate((("a", 1.0), ("b", 0.4), ("c", 0.8), ("d", 1.0)))
+    )
+    found = respelled(Hypothesis("a b c d", words, 0.7, -1.0), [(1, 3, "xx yyy")])
+    assert found.text == "a xx yyy d"
+    assert [(w.word, w.start_s, w.end_s) for w in found.words[1:3]] == [
+        ("xx", 1.0, pytest.approx(1.6)),
+        ("yyy", pytest.approx(1.6), pytest.approx(2.5)),
+    ]
+    assert found.words[1].confidence == pytest.approx(0.6)
+    assert (found.confidence, found.score, found.words[0], found.words[3]) == (0.7, -1.0, words[0], words[3])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asr import audio
 from asr.corpus.manifest import Manifest, Utterance, read_manifest, write_manifest
 from asr.decode import LanguageModel
+from asr.decode.lm_build import estimate, write_arpa
 from asr.decode.names import CLASS, LearnedName, LearnedNames
 from asr.errors import ConfigError, MissingDependencyError, TextError
 from asr.learn.casting import cast
@@ -32,6 +33,7 @@ from asr.learn.data import compose
 from asr.learn.extension import class_sentences, merged, write_extension
 from asr.learn.probe import probe_lines, recall
 from asr.learn.second_listener import FasterWhisper, propose
+from asr.learn.spellings import heard_as, spellings_of
 from asr.learn.synthesis import as_ipa
 from asr.synth.queries import split_of
 from asr.synth.voices import find
@@ -245,3 +247,25 @@ def test_recall_counts_whole_names(names: list[str], data: st.DataObject) -> Non
     assert found.heard == sum(f" {name} " in text for name, text in zip(names, padded, strict=True))
     assert found.said == len(names)
     assert sum(heard for heard, _ in found.by_name.values()) == found.heard
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "expected"),
+    [
+        ("call unai emery at home", "call any emery at home", "any emery"),
+        ("call unai emery", "call an i emery", "an i emery"),
+        ("unai emery's height", "any emory's height", "any emory"),
+        ("call unai emery", "fall any emery", ""),  # where it begins cannot be told
+        ("call unai emery now", "call any emery", ""),
+        ("who is it", "who is it", ""),
+    ],
+)
+def test_what_stands_for_a_name_is_found_between_its_neighbours(said: str, heard: str, expected: str) -> None:
+    assert heard_as(said, "unai emery", heard) == expected
+
+
+def test_spellings_are_like_the_name_and_unlike_what_people_say(tmp_path: Path) -> None:
+    write_arpa(estimate(["find a novel", "read a novel", "a novel is here"], order=2), tmp_path / "lm.arpa")
+    lm = LanguageModel.load(tmp_path / "lm.arpa")
+    heard = ["gean novell", "gean novell", "a novel", "jean nouvel", "xyzzyx qqq", "jn", "zhan nouvell"]
+    assert spellings_of("jean nouvel", heard, lm, most_expected=-4.0) == ("gean novell", "zhan nouvell")
