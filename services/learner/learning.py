@@ -39,6 +39,7 @@ from services.store import audit, jobs
 from services.store.database import Store
 from services.store.errors import LeaseLostError, StoreError
 from services.store.models import BundleSource, Feedback, Job, LearnedBundle, Mention, Name, Query, Span, TrainingRow
+from services.store.removal import carry_out, note_copies
 
 COLLECTED, LEARNED, JUDGED = "collected", "learned", "judged"
 ROWS = "rows"
@@ -121,7 +122,7 @@ def do_job(shop: Workshop, job: Job, now: Callable[[], datetime.datetime], progr
 def _collect(shop: Workshop, job: Job) -> Job:
     """Names with their spellings, and recordings with consent; the bundle to start from is the one that is live."""
     base = shop.registry.live()
-    folder = shop.work / "jobs" / f"{job.id[:12]}-{base}"
+    folder = (shop.work / "jobs" / f"{job.id[:12]}-{base}").resolve()
     rows_folder = folder / ROWS
     shutil.rmtree(folder, ignore_errors=True)
     rows_folder.mkdir(parents=True)
@@ -178,6 +179,7 @@ def _collect(shop: Workshop, job: Job) -> Job:
         for row in kept:
             if row.query in there:  # a user may have been forgotten meanwhile
                 session.add(TrainingRow(job_id=held.id, query_id=row.query, text=row.text, source=row.source))
+        note_copies(session, folder, {row.query for row in kept} - there)
         return held
 
     return shop.store.run(done)
@@ -236,6 +238,7 @@ def _learn(shop: Workshop, job: Job, progress: Progress) -> Job:
     parent = shop.registry.path(base)
     names = [NewName(row["text"], heard=tuple(row["heard"]), weight=row["weight"]) for row in job.result[NAMES]]
     config = load_learn_config(shop.config.learn or LEARN_CONFIG, shop.overrides)
+    carry_out(shop.store)  # copies of users who were forgotten while they were made
     with shop.store.reading() as session:
         taken = session.execute(
             select(TrainingRow.query_id, Query.user_hash)

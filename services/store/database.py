@@ -141,7 +141,7 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """One consistent view that never waits for writers and is not to write."""
+        """One consistent view that never waits for writers; raises `StoreError` if it is to write."""
         with self._transaction(self._reading) as session:
             yield session
 

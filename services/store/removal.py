@@ -125,6 +125,12 @@ def delete_queries(session: Session, ids: Sequence[str], actor: str, *, cause: s
     return replace(total, names=gone, recounted=recounted)
 
 
+def note_copies(session: Session, folder: Path, ids: Iterable[str]) -> None:
+    """Notes that a job's copies are to go, because their queries went while they were made; see `carry_out`."""
+    now = datetime.now(UTC)
+    session.add_all([Removal(kind=COPY, ref=str(copy_path(folder, query)), at=now) for query in sorted(ids)])
+
+
 def recount_names(session: Session, ids: Sequence[str], actor: str, *, cause: str = "") -> tuple[int, int]:
     """Counts mentions and users of names anew; a candidate without any, which nobody decided on, goes.
 

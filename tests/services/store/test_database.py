@@ -115,6 +115,14 @@ def test_readers_see_one_state_and_do_not_wait_for_writers(store: Store) -> None
     assert entities(store) == {"anna", "bob"}
 
 
+def test_readers_cannot_write(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"read.?only"), store.reading() as session:
+        session.add(entity("anna"))
+    with store.session() as session:
+        session.add(entity("anna"))
+    assert entities(store) == {"anna"}
+
+
 def test_writers_who_wait_too_long_say_so(open_store: OpenStore) -> None:
     store = open_store(busy_s=0.1)
     with store.session() as session:

@@ -30,7 +30,7 @@ from services.store.models import (
     Span,
     TrainingRow,
 )
-from services.store.removal import carry_out
+from services.store.removal import carry_out, note_copies
 from services.store.retention import LAST_ARRIVAL, expire, forget, sweep
 from tests.services.store.conftest import NOW, OpenStore, noise, put, query
 
@@ -290,6 +290,16 @@ def test_copies_on_another_machine_wait_for_it_but_not_for_ever(store: Store, tm
         session.add(Removal(kind="copy", ref=f"{tmp_path}/never/rows/1.flac", at=datetime.now(UTC) - 31 * DAY))
     assert carry_out(store).gone == 1
     assert counted(store) == {}
+
+
+def test_copies_of_what_went_while_they_were_made_go_too(store: Store, tmp_path: Path) -> None:
+    [mine] = put(store, query("ann"))
+    copy(store, tmp_path / "job", mine)
+    with store.session() as session:
+        note_copies(session, tmp_path / "job", [mine])
+    assert carry_out(store).gone == 1
+    assert list((tmp_path / "job" / "rows").iterdir()) == []
+    assert mine not in (tmp_path / "job" / "rows.jsonl").read_text()
 
 
 def test_deleted_words_are_not_left_in_sqlites_files(tmp_path: Path) -> None:
