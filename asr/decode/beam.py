@@ -75,7 +75,7 @@ class BeamModel:
         """
         config = self.config
         score = self.word_score if self.lm else None
-        return Pricing(config.hint_boost, config.hint_word_cost, config.word_bonus, score)
+        return Pricing(config.hint_boost, config.hint_word_cost, config.word_bonus, score, config.hint_crowd_cost)
 
     def word_score(self, word: str) -> float:
         """What a word scores without context and without the bonus; an unknown one as it is spelled."""

@@ -69,19 +69,25 @@ class StabilityWeights:
         bias: the log odds where all else is 0.
         agreement: of the logit of the share of the beam's probability that begins with all its words.
         agreement_before: of that for its words without the last one.
-        age: of ``ln(1 + t / 0.1 s)`` of the audio for which its words have stood.
+        weakest: of the logit of the least confidence of its words.
+        last: of that of its last word.
+        age: of ``ln(1 + t / 0.1 s)`` of the audio for which its words have stood, 1 s at most.
         young: of ``ln(1 + n)`` of those of its words that have stood for less than a second.
-        silence: of the same as the age of the time since the last spoken token.
+        words: of the same of all its words.
+        silence: of the same as the age of the time since the last spoken token, 1 s at most.
         glimpsed: added where it rests on a part of a chunk.
     """
 
-    bias: Weight = 0.0
-    agreement: Weight = 0.5
-    agreement_before: Weight = 0.2
-    age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
-    young: Annotated[float, Field(le=0, allow_inf_nan=False)] = -0.3
-    silence: Weight = 0.3
-    glimpsed: Weight = -0.3
+    bias: Weight = -0.4612
+    agreement: Weight = 0.27
+    agreement_before: Weight = -0.08
+    weakest: Weight = 0.27
+    last: Weight = 0.33
+    age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.09
+    young: Annotated[float, Field(le=0, allow_inf_nan=False)] = -0.92
+    words: Weight = 0.45
+    silence: Weight = 1.3
+    glimpsed: Weight = -0.11
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -107,6 +113,7 @@ class DecoderConfig:
         hint_boost: what a phrase hint without a boost of its own is worth, in nats.
         hint_word_cost: within a phrase hint no word scores less than minus this, in nats; so a word that the language
             model does not know, or hardly ever saw, is not charged for that where it is expected.
+        hint_crowd_cost: added to that for each natural-log unit of the number of words that phrases can begin with.
         settled_symbols: readings that differ from the best one further back than so many symbols are dropped, so that a
             stream may last for ever; 500 are half a minute of speech.
         nbest: alternatives returned when the caller does not say.
@@ -124,7 +131,8 @@ class DecoderConfig:
     spelling_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     unknown_context: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     hint_boost: Annotated[float, Field(gt=0, le=20)] = 1.0
-    hint_word_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
+    hint_word_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    hint_crowd_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     settled_symbols: Annotated[int, Field(ge=20)] = 500
     nbest: Annotated[int, Field(ge=1, le=100)] = 1
     calibration: Calibration | None = None

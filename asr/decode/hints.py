@@ -38,7 +38,8 @@ class Pricing:
 
     Attributes:
         boost: of a phrase without its own, in nats.
-        word_cost: a word's score within a phrase is at least minus this.
+        word_cost: a word's score within a phrase is at least minus this, if it is the only one.
+        crowd_cost: added to that for each natural-log unit of how many words phrases can begin with.
         word_bonus: as the decoder's; it is part of a word's score while the word is open.
         word_score: a word's score out of context; None if words have no scores.
     """
@@ -47,12 +48,17 @@ class Pricing:
     word_cost: float
     word_bonus: float = 0.0
     word_score: Callable[[str], float] | None = None
+    crowd_cost: float = 0.0
 
-    def relief(self, word: str) -> float:
-        """Whole nats by which a word costs less within a phrase."""
+    def cost(self, words: int) -> float:
+        """What a word costs at most within a phrase, where phrases can begin with so many."""
+        return self.word_cost + self.crowd_cost * math.log(max(1, words))
+
+    def relief(self, word: str, cost: float) -> float:
+        """Whole nats by which a word costs less within a phrase, where none costs more than `cost`."""
         if self.word_score is None:
             return 0.0
-        return float(max(0, round(-self.word_cost - self.word_score(word))))
+        return float(max(0, round(-cost - self.word_score(word))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +108,7 @@ def compile_hints(
     letters[[ord(letter) for letter in alphabet if letter.isascii()]] = [
         index for index, letter in enumerate(alphabet) if letter.isascii()
     ]
-    graph = build(kept.arrays(letters), max(1, len(alphabet)), pricing.word_bonus - pricing.word_cost)
+    graph = build(kept.arrays(letters), max(1, len(alphabet)), pricing.word_bonus - kept.cost)
     for array in graph:
         array.setflags(write=False)
     used = len(spoken.phrases) - len(dropped)
@@ -138,7 +144,9 @@ class _Automaton:
         self._out: list[dict[str, int]] = []
         self._edges: list[tuple[int, int, float, float, int]] = []
         self._states: dict[tuple[tuple[_Position, ...], int, float, float], int] = {}
-        self._queue: deque[tuple[_Position, ...]] = deque([((-1, -1, 0),)])
+        start: tuple[_Position, ...] = ((-1, -1, 0),)
+        self.cost = pricing.cost(len(self._following(start)))
+        self._queue = deque([start])
         while self._queue and self.places <= MAX_PLACES:
             self._expand(self._queue.popleft(), pricing)
 
@@ -167,7 +175,7 @@ class _Automaton:
         for word, following in self._following(positions).items():
             if word not in self._words:
                 self._words[word] = len(self._words)
-                self._relief[word] = pricing.relief(word)
+                self._relief[word] = pricing.relief(word, self.cost)
             relief = self._behind[state] + self._relief[word]
             boost = self._trie.boost(following)
             worth = math.nan if boost is None else boost + (relief if boost > 0 else 0.0)

@@ -1,7 +1,8 @@
 """How likely an interim result stands: the probability that all its words, in their order, begin the final result.
 
-A logistic regression on what is known when it is shown: how far the hypotheses of the beam agree, how long the last
-word has stood and how long nothing has been said since, and whether it rests on a chunk that is still being filled.
+A logistic regression on what is known when it is shown: how far the hypotheses of the beam agree, how confident
+the weakest and the last word are, how long words have stood, how long nothing has been said since, and whether it rests
+on a chunk that is still being filled.
 Where the beam is certain the words stand; where it is not they may stand all the same, if they have for a while
 (McGraw and Gruenstein, "Estimating word-stability during incremental speech recognition", 2012). `dengar bench
 stability` fits the weights and measures them.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ _SURE = 1e-4  # logits are taken of shares no nearer to 0 and 1
 YOUNG_S = 1.0
 """Words that have stood for longer are seldom taken back."""
 
-SIGNS = {2: 1, 3: -1}
+SIGNS = {4: 1, 5: -1}
 """Features, by their places, whose weights have a sign: who has stood for longer is no less likely to stand."""
 
 _SOON_S = 0.1  # times count from here logarithmically
@@ -47,7 +48,7 @@ class Outlook:
 
 
 def features(outlook: Outlook, age_s: float, young: int, glimpsed: bool) -> npt.NDArray[np.float64]:
-    """Shape (6,), in the order of `StabilityWeights` after its bias.
+    """Shape (9,), in the order of `StabilityWeights` after its bias.
 
     Args:
         outlook: of an interim result with at least one word.
@@ -55,30 +56,33 @@ def features(outlook: Outlook, age_s: float, young: int, glimpsed: bool) -> npt.
         young: how many have not stood for long.
         glimpsed: it rests on a part of a chunk.
     """
+    confidences = [word.confidence for word in outlook.hypothesis.words]
     return np.array([
         _logit(outlook.agreement),
         _logit(outlook.agreement_before),
-        math.log1p(age_s / _SOON_S),
+        _logit(min(confidences)),
+        _logit(confidences[-1]),
+        math.log1p(min(age_s, YOUNG_S) / _SOON_S),
         math.log1p(young),
-        math.log1p(outlook.silence_s / _SOON_S),
+        math.log1p(len(confidences)),
+        math.log1p(min(outlook.silence_s, YOUNG_S) / _SOON_S),
         float(glimpsed),
     ])  # fmt: skip
 
 
 def as_tuple(weights: StabilityWeights) -> tuple[float, ...]:
     """The bias and the weights of `features`, in their order."""
-    w = weights
-    return w.bias, w.agreement, w.agreement_before, w.age, w.young, w.silence, w.glimpsed
+    return astuple(weights)
 
 
 def from_sequence(values: Sequence[float]) -> StabilityWeights:
     """The weights that `as_tuple` gave."""
-    names = ("bias", "agreement", "agreement_before", "age", "young", "silence", "glimpsed")
+    names = [field.name for field in fields(StabilityWeights)]
     return StabilityWeights(**{name: round(value, 4) for name, value in zip(names, values, strict=True)})
 
 
 def stability(features: npt.NDArray[np.float64], weights: StabilityWeights) -> float:
-    """The probability that the words of an interim result stand, from features of shape (6,)."""
+    """The probability that the words of an interim result stand, from features of shape (9,)."""
     bias, *slopes = as_tuple(weights)
     return 0.5 * (1.0 + math.tanh(0.5 * (bias + float(features @ np.array(slopes)))))
 

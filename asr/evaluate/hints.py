@@ -164,6 +164,32 @@ def outcome(items: Sequence[Item], texts: Sequence[str]) -> Outcome:
     return Outcome(hinted, right, elsewhere, errors)
 
 
+def change_interval(
+    items: Sequence[Item], before: Sequence[str], after: Sequence[str], seed: int = 0, resamples: int = 2000
+) -> tuple[float, float]:
+    """The 95 % interval of the change of `Outcome.elsewhere_wer`, by a bootstrap of whole utterances.
+
+    Args:
+        items: utterances.
+        before: what was recognised of each without hints.
+        after: and with them.
+        seed: of the resampling.
+        resamples: how many.
+
+    Returns:
+        The 2.5 and 97.5 % quantiles, fractions; zeros if there are no words.
+    """
+    counted = [(outcome([item], [a]), outcome([item], [b])) for item, a, b in zip(items, before, after, strict=True)]
+    words = np.array([a.elsewhere for a, _ in counted], np.int64)
+    more = np.array([b.elsewhere_errors - a.elsewhere_errors for a, b in counted], np.int64)
+    if not words.sum():
+        return 0.0, 0.0
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(words), (resamples, len(words)))
+    low, high = np.quantile(more[drawn].sum(axis=1) / np.maximum(1, words[drawn].sum(axis=1)), [0.025, 0.975])
+    return float(low), float(high)
+
+
 class HintBench:
     """Decodes utterances with and without hints.
 

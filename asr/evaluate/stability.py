@@ -34,7 +34,7 @@ class Shown:
 
     Attributes:
         half: of its recording.
-        features: as `asr.decode.stability.features`, shape (6,).
+        features: as `asr.decode.stability.features`, shape (9,).
         unchanged: share of its words that stood at the same place in the one before: what stability was at first.
         words: how many it has.
         taken_back: how many of them the final result has not at the same place.
@@ -133,7 +133,7 @@ def fit(shown: Sequence[Shown]) -> StabilityWeights:
 
     A weight whose sign would make them fall as words stand is left out of the fit, and 0.
     """
-    features = np.array([one.features for one in shown]).reshape(len(shown), -1)
+    features = np.array([one.features for one in shown]).reshape(len(shown), 9)
     stands = np.array([one.taken_back == 0 for one in shown], np.bool_)
     kept = list(range(features.shape[1]))
     while True:
@@ -147,7 +147,7 @@ def fit(shown: Sequence[Shown]) -> StabilityWeights:
 
 def stabilities(shown: Sequence[Shown], weights: StabilityWeights) -> Floats:
     """What the weights make of interim results, shape (N,)."""
-    return probabilities(np.array([one.features for one in shown]).reshape(len(shown), -1), st.as_tuple(weights))
+    return probabilities(np.array([one.features for one in shown]).reshape(len(shown), 9), st.as_tuple(weights))
 
 
 def report(shown: Sequence[Shown], stability: Floats) -> StabilityReport:

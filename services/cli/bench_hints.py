@@ -47,7 +47,7 @@ def bench_hints(
     from asr.config import config_to_json, make_config
     from asr.decode import DecoderConfig, LanguageModel
     from asr.errors import BundleError
-    from asr.evaluate.hints import bench_of
+    from asr.evaluate.hints import bench_of, change_interval
     from asr.evaluate.names import Names
 
     counts = _counts(distractors)
@@ -61,15 +61,18 @@ def bench_hints(
         output.warn(reason)
     bench = bench_of(heard, model, Names.read(names), loaded.tokens, config, frame_s, seed)
     conditions: list[dict[str, Any]] = []
+    plain: list[str] = []
     with output.progress() as progress:
         for count in (None, *counts):
             task = progress.add_task("no hints" if count is None else f"{count} distractors", total=len(heard))
-            found, _ = bench.run(count, partial(progress.advance, task))
+            found, texts = bench.run(count, partial(progress.advance, task))
+            plain = plain or texts
             row = {"distractors": count, **{name: getattr(found, name) for name in found.__slots__}}
             row |= {"recall": found.recall, "elsewhere_wer": found.elsewhere_wer}
             if count is not None:
                 row["fewer_missed"] = 1 - found.missed / max(1, conditions[0]["hinted"] - conditions[0]["hinted_right"])
                 row["elsewhere_change"] = found.elsewhere_wer - conditions[0]["elsewhere_wer"]
+                row["elsewhere_change_interval"] = change_interval(bench.items, plain, texts, seed)
             conditions.append(row)
         ratio, rtf, compile_s = bench.time_ratio(max(counts))
     result = {
@@ -80,6 +83,7 @@ def bench_hints(
         "utterances_with_hints": sum(bool(item.phrases) for item in bench.items),
         "hint_boost": config.hint_boost,
         "hint_word_cost": config.hint_word_cost,
+        "hint_crowd_cost": config.hint_crowd_cost,
         "seed": seed,
         "conditions": conditions,
         "timed_with": max(counts),
@@ -143,7 +147,7 @@ def _show(result: dict[str, Any]) -> None:
             f"{row['recall']:.1%}",
             "" if count is None else f"{row['fewer_missed']:.0%}",
             f"{row['elsewhere_wer']:.2%}",
-            "" if count is None else f"{100 * row['elsewhere_change']:+.2f} pt",
+            "" if count is None else _points(row["elsewhere_change"], *row["elsewhere_change_interval"]),
         )
     output.console.print(table)
     output.console.print(
@@ -151,3 +155,7 @@ def _show(result: dict[str, Any]) -> None:
         f"without ({result['rtf_without']:.4f} s per s of audio); compiling them {result['compile_ms']:.1f} ms",
         highlight=False,
     )
+
+
+def _points(change: float, low: float, high: float) -> str:
+    return f"{100 * change:+.2f} pt ({100 * low:+.2f} to {100 * high:+.2f})"

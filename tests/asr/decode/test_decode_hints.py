@@ -126,16 +126,25 @@ def language_scores(log_probs, tokens, config, lm):
     frames=st.integers(1, 5),
     phrases=hint_lists,
     cost=st.sampled_from([0.0, 3.0]),
+    crowd=st.sampled_from([0.0, 1.5]),
     spelling=st.sampled_from([0.0, 0.4]),
     tokens=st.sampled_from([TINY, SUBWORDS]),
 )
 @settings(derandomize=True, deadline=None, max_examples=40)
-def test_scores_gain_exactly_what_their_phrases_are_worth(lm, seed, frames, phrases, cost, spelling, tokens):
+def test_scores_gain_exactly_what_their_phrases_are_worth(lm, seed, frames, phrases, cost, crowd, spelling, tokens):
     """Whatever was begun and left again on the way; texts without a whole phrase keep their scores."""
     config = DecoderConfig(
-        **WIDE, lm_weight=0.7, word_bonus=0.3, unknown_cost=8.0, spelling_weight=spelling, hint_word_cost=cost
+        **WIDE,
+        lm_weight=0.7,
+        word_bonus=0.3,
+        unknown_cost=8.0,
+        spelling_weight=spelling,
+        hint_word_cost=cost,
+        hint_crowd_cost=crowd,
     )
     decoder = Decoder(tokens, config, FRAME_S, lm)
+    firsts = {text.split()[0] for text, _ in phrases}
+    cost += crowd * math.log(max(1, len(firsts)))
     log_probs = random_log_probs(seed, frames if tokens is TINY else min(frames, 4), tokens)
 
     def relief(word):
