@@ -98,7 +98,7 @@ class Outcome:
         config: of the simulation.
         queries, spans: in all.
         name: planted name, and `text` what it is called in the end.
-        name_watched_h, name_proposed_h, name_approved_h, name_job_h: from its first query.
+        name_watched_h, name_proposed_h, name_approved_h, name_job_h: from its first query; watched is its first mention.
         name_mentions: queries with it until it was proposed.
         noise_alarm_h: until the first alarm after the noise began; `noise_figures` all that were raised then.
         false_alarms: alarms before the noise began, or all without noise: figure and day.
@@ -332,8 +332,10 @@ def _judge_names(
     with store.reading() as session:
         found = session.scalars(select(Name).order_by(Name.first_at, Name.id)).all()
         votes: dict[str, Counter[str]] = {}
-        for key, query in session.execute(select(Mention.name_id, Mention.query_id)):
+        noticed: list[datetime.datetime] = []
+        for key, query, at in session.execute(select(Mention.name_id, Mention.query_id, Mention.at)):
             votes.setdefault(key, Counter())[groups.get(query, PLAIN)] += 1
+            noticed += [at] if groups.get(query) == outcome.name else []
         trail = select(AuditEntry).where(AuditEntry.action.like("name.%")).order_by(AuditEntry.id.desc())
         steps = {(entry.subject, entry.action): entry.at for entry in session.scalars(trail)}
     outcome.names = dict(Counter(name.status for name in found))
@@ -350,7 +352,9 @@ def _judge_names(
             times = [steps[(name.id, action)] for name in own if (name.id, action) in steps]
             return round((min(times) - named[0]).total_seconds() / 3600, 1) if times else None
 
-        outcome.name_watched_h, outcome.name_proposed_h = after("name.watched"), after("name.proposed")
+        # It may have joined a name that was watched for something else, misheard alike, since before.
+        outcome.name_watched_h = round((min(noticed) - named[0]).total_seconds() / 3600, 1)
+        outcome.name_proposed_h = after("name.proposed")
         outcome.name_approved_h, outcome.name_job_h = after("name.approved"), after("name.learned")
         proposed = steps.get((best.id, "name.proposed"))
         outcome.name_mentions = sum(at <= proposed for at in named) if proposed else len(named)
