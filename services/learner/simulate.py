@@ -98,7 +98,7 @@ class Outcome:
         config: of the simulation.
         queries, spans: in all.
         name: planted name, and `text` what it is called in the end.
-        name_watched_h, name_proposed_h, name_approved_h, name_job_h: from its first query; watched is its first mention.
+        name_watched_h, name_proposed_h, name_approved_h, name_job_h: from its first query; watched: first mentioned.
         name_mentions: queries with it until it was proposed.
         noise_alarm_h: until the first alarm after the noise began; `noise_figures` all that were raised then.
         false_alarms: alarms before the noise began, or all without noise: figure and day.

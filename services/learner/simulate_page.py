@@ -145,7 +145,7 @@ def to_svg(outcome: Outcome) -> str:
                 )  # fmt: skip
         for axes in (top, bottom):
             if axes.get_legend_handles_labels()[0]:
-                axes.legend(loc="center left", fontsize=7)
+                axes.legend(loc="center right" if axes is top else "center left", fontsize=7)
         return svg.document(figure)
 
 
