@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from asr.recognize import Recognizer
 from asr.synth import of_engine, open_engine
@@ -23,6 +24,7 @@ from services.recognizer.phrases import MAX_IN_REQUEST, Wanted
 from services.recognizer.served_names import NO_NAMES, ServedNames
 from services.recognizer.server import Server
 from services.store.database import Store
+from services.store.models import Query, Span
 from tests.services.conftest import ToneVoice, linear16
 
 NAME, VOICE = "tavia brunello", "espeak:en-us+adam"
@@ -131,6 +133,34 @@ async def test_a_name_is_written_where_its_other_spelling_is_heard(
         await stub.AddName(names_pb2.AddNameRequest(text="Thaevia Broounneilau", spellings=[NAME]))
         assert "thaevia broounneilau" in await heard(channel, query)
     await server.drain()
+
+
+async def test_unknown_words_are_kept_with_what_they_may_be(
+    recognizer: Recognizer, query: bytes, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/dengar.db"
+    config = server_config(port=0, drain_s=0.0, threads=1, state=str(tmp_path / "state"), store={"url": url})
+    server = Server(recognizer, config, voice=ToneVoice())
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        entities = [names_pb2.Entity(name=name) for name in (NAME, "boris malinov", "odessa klemp")]
+        await names_pb2_grpc.NamesStub(channel).Import(names_pb2.ImportNamesRequest(entities=entities, source="test"))
+        asked = pb.RecognitionConfig(
+            encoding=pb.RecognitionConfig.LINEAR16, sample_rate_hertz=16_000, consent=pb.CONSENT_TRANSCRIPT, user="ann"
+        )
+        request = pb.RecognizeRequest(config=asked, audio=pb.RecognitionAudio(content=query))
+        answer = await speech_pb2_grpc.SpeechStub(channel).Recognize(request)
+    await server.drain()  # writes what waits
+    store = Store.open(url)
+    with store.reading() as session:
+        spans = session.scalars(select(Span).where(Span.query_id == answer.metadata.query_id)).all()
+        kept = session.scalars(select(Query)).one()
+    store.close()
+    assert kept.transcript == answer.results[0].alternatives[0].transcript
+    assert kept.snr_db > 20
+    assert spans
+    best = [span.proposals[0]["name"] for span in spans if span.proposals]
+    assert best == [NAME]
 
 
 class Source:
