@@ -49,7 +49,11 @@ def simulate(text: str, tokens: Tokens, rng: np.random.Generator, *, noise: floa
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints a JSON object: processor milliseconds for each chunk of 8 frames, over all of it and the worst 1 %."""
+    """Prints a JSON object: processor milliseconds for each chunk of 8 frames, over all of it and the worst 1 %.
+
+    ``preview_ms`` is a glimpse at 8 more frames; ``endless_kb`` the memory of a search that has taken everything as one
+    stream of ``endless_s``.
+    """
     parser = argparse.ArgumentParser(prog="python -m asr.decode.bench", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--lm", type=Path, help="KenLM binary or ARPA")
     parser.add_argument("--beam-width", type=int, default=16)
@@ -61,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     decoder = Decoder(tokens, DecoderConfig(beam_width=options.beam_width), 0.02, lm)
     utterances = [simulate(text, tokens, rng, noise=options.noise) for text in _TEXTS * options.repeat]
     decoder.decode(utterances[0])  # compiles
-    chunks, finals, interims, wrong = [], [], [], 0
+    chunks, finals, interims, previews, wrong = [], [], [], [], 0
+    endless = decoder.stream()
     for text, log_probs in zip(_TEXTS * options.repeat, utterances, strict=True):
         stream = decoder.stream()
         for start in range(0, len(log_probs), 8):
@@ -70,16 +75,24 @@ def main(arguments: list[str] | None = None) -> int:
             accepted = time.thread_time()
             stream.best()
             chunks.append(accepted - began)
-            interims.append(time.thread_time() - accepted)
+            shown = time.thread_time()
+            interims.append(shown - accepted)
+            if start + 8 < len(log_probs):
+                stream.preview(log_probs[start + 8 : start + 16])
+                previews.append(time.thread_time() - shown)
         began = time.thread_time()
         wrong += stream.finish()[0].text != text
         finals.append(time.thread_time() - began)
+        endless.accept(log_probs)
     result = {
         "chunk_ms": round(1000 * float(np.mean(chunks)), 3),
         "chunk_p99_ms": round(1000 * float(np.percentile(chunks, 99)), 3),
         "best_ms": round(1000 * float(np.mean(interims)), 3),
+        "preview_ms": round(1000 * float(np.mean(previews)), 3),
         "finish_ms": round(1000 * float(np.mean(finals)), 3),
         "wrong_sentences": round(wrong / len(utterances), 3),
+        "endless_s": round(endless.duration_s, 1),
+        "endless_kb": round(endless.nbytes / 1000, 1),
     }
     sys.stdout.write(json.dumps(result) + "\n")
     return 0

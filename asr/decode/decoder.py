@@ -26,6 +26,8 @@ class Search(Protocol):
 
     @property
     def settled(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
     def accept(self, log_probs: LogProbs) -> None: ...
     def best(self) -> Hypothesis: ...
     def agreement(self) -> tuple[float, float]: ...
@@ -166,6 +168,11 @@ class DecoderStream:
         if config.calibration is None:
             return found
         return [confidence.final(hypothesis, config.calibration, known) for hypothesis in found]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the search's arrays in memory."""
+        return self._search.nbytes
 
     @property
     def duration_s(self) -> float:

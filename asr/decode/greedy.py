@@ -26,6 +26,11 @@ class GreedySearch:
         """Of the words, none: the last frames may always go on with what was there."""
         return 0
 
+    @property
+    def nbytes(self) -> int:
+        """Size of what is kept of each frame."""
+        return sum(array.nbytes for array in (*self._ids, *self._peaks))
+
     def preview(self, log_probs: LogProbs) -> tuple[Hypothesis, tuple[float, float]]:
         """`best` and `agreement` if these frames (T, V) came next; then all is as before."""
         other = GreedySearch(self._tokens, self._frame_s)
