@@ -137,7 +137,7 @@ def _notice(store: Store, caller: Caller, teller: _Teller) -> bool:
 def _learn(store: Store, registry: Registry, caller: Caller, teller: _Teller) -> dict[str, Any]:
     """Asks for the name to be learned and waits until the server serves what came of it, if it passed the gate."""
     teller.command(f"dengar learn request {teller.name!r}")
-    job = learn_now(store, [teller.name])
+    job = learn_now(store, [teller.name], "demo")
     passed = job["verdict"]["passed"]
     for reason in job["verdict"]["reasons"]:
         teller.say(f"  gate: {reason}", "green" if passed else "red")

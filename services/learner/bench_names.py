@@ -243,7 +243,7 @@ def run_loop(
         at_once = probe.hear(caller.words)
         tell("learning them for good")
         asking = time.monotonic()
-        job = learn_now(store, names)
+        job = learn_now(store, names, "bench")
         wait_until(lambda: not has_canary(store), JOB_S, "the new bundle to be let in")
         live_s = served_s + time.monotonic() - asking  # the test in between is no part of the loop
         promoted = registry.live() == job["bundle"][:12]

@@ -21,13 +21,13 @@ from services.client.options import as_bytes
 from services.dengar.v1 import names_pb2, names_pb2_grpc, speech_pb2, speech_pb2_grpc
 from services.learner.rollout import CANARY
 from services.learner.triggers import request
-from services.learner.worker import utc_now
+from services.learner.worker import READY, utc_now
 from services.store.database import Store
 from services.store.models import Job, LearnedBundle, Name
 
 JOB_S = 3600.0
 CALL_S = 60.0
-STOP_S = 60.0
+START_S = STOP_S = 120.0
 POLL_S = 0.2
 LOG = "worker.log"
 FAST = (
@@ -104,6 +104,7 @@ def worker_process(
         subprocess.Popen(command, stdout=log, stderr=log, env=dict(environment or os.environ)) as process,
     ):
         try:
+            _wait_for_line(work / LOG, READY, process)
             yield work / LOG
         finally:
             process.send_signal(signal.SIGTERM)
@@ -115,6 +116,14 @@ def worker_process(
             raise DengarError(f"the worker ended with code {process.returncode}; see {work / LOG}")
 
 
+def _wait_for_line(path: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + START_S
+    while text not in path.read_text(encoding="utf-8"):
+        if process.poll() is not None or time.monotonic() > end:
+            raise DengarError(f"the worker did not start: {path.read_text(encoding='utf-8').strip()[-400:]}")
+        time.sleep(POLL_S)
+
+
 def statuses(store: Store, names: Sequence[str]) -> set[str]:
     """The statuses that the names have; an empty one for a name that is not known."""
     with store.reading() as session:
@@ -122,9 +131,9 @@ def statuses(store: Store, names: Sequence[str]) -> set[str]:
     return {found.get(name, "") for name in names}
 
 
-def learn_now(store: Store, names: Sequence[str]) -> dict[str, Any]:
-    """Asks for a job, waits for it, and gives its result."""
-    job = store.run(lambda session: request(session, names, actor="bench", now=utc_now(), max_names=len(names)))
+def learn_now(store: Store, names: Sequence[str], actor: str) -> dict[str, Any]:
+    """Asks for a job, waits for it, and gives its result; raises `DengarError` if it fails."""
+    job = store.run(lambda session: request(session, names, actor=actor, now=utc_now(), max_names=len(names)))
     if job is None:
         raise DengarError("the loop had nothing to learn")
 

@@ -25,6 +25,8 @@ from services.store.retention import expire, sweep
 
 log = logging.getLogger("dengar.learner")
 EXPIRE_EVERY = datetime.timedelta(hours=1)
+READY = "the loop turns"
+"""What a worker says when it begins."""
 
 
 def utc_now() -> datetime.datetime:
@@ -110,6 +112,7 @@ class Worker:
             every_s: from the end of one turn to the next, unless a job was done.
         """
         complained = False
+        log.info(READY)
         while not stop.is_set():
             try:
                 worked = self.turn().job is not None
