@@ -135,7 +135,7 @@ class ExtensionConfig:
     order: Annotated[int, Field(ge=2, le=6)] = 3
     prior_names: Annotated[float, Field(gt=0)] = 50.0
     boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 3.0
-    spellings: Annotated[int, Field(ge=0, le=50)] = 6
+    spellings: Annotated[int, Field(ge=0, le=50)] = 24
 
 
 @dataclass(frozen=True, config=_STRICT)

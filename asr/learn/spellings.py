@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from asr.augment import AugmentConfig, Augmenter
 from asr.bundle import Bundle
 from asr.check import posteriors_together
 from asr.corpus.manifest import AudioReader, read_manifest
@@ -24,6 +25,7 @@ FEWEST_LETTERS = 6
 """Shorter ones are too much like other words."""
 LEAST_ALIKE = 0.5
 """Of the letters of name and spelling, the share that agrees in order (Ratcliff and Metzener 1988)."""
+CAR_SNR_DB = 10.0
 MOST_EXPECTED = -18.0
 """Natural log: what people say anyway ("a novel" for "jean nouvel") is never taken for a name."""
 
@@ -85,15 +87,17 @@ def hear_names(
     names: Sequence[str],
     manifest: Path,
     most: int,
+    seed: int = 0,
     report: Callable[[float], None] = lambda _: None,
 ) -> dict[str, tuple[str, ...]]:
-    """How a bundle hears names in the utterances that say them.
+    """How a bundle hears names in the utterances that say them, in quiet and in a car.
 
     Args:
         bundle: the served one; without a language model nothing can be told.
         names: that are said.
         manifest: of the utterances.
         most: spellings of each name.
+        seed: of the noise.
         report: told the share that was heard.
 
     Returns:
@@ -107,12 +111,15 @@ def hear_names(
     spoken = read_manifest(manifest)
     reader = AudioReader(spoken.root)
     heard: dict[str, list[str]] = {}
+    car = Augmenter(AugmentConfig.noise_at_snr(CAR_SNR_DB, kind="cabin"), seed)
     for done, row in enumerate(spoken.utterances, start=1):
-        mel = log_mel(reader.read(row), bundle.model.features)
-        log_probs = posteriors_together(engine, [mel], bundle.model.features)[0]
-        for name in names:
-            if mentions(row.text, {name}):
-                heard.setdefault(name, []).extend(hear(decoder, log_probs, row.text, name))
+        samples = reader.read(row)
+        for sound in (samples, car.apply(samples, row.id or row.audio_filepath)[0]):
+            mel = log_mel(sound, bundle.model.features)
+            log_probs = posteriors_together(engine, [mel], bundle.model.features)[0]
+            for name in names:
+                if mentions(row.text, {name}):
+                    heard.setdefault(name, []).extend(hear(decoder, log_probs, row.text, name))
         report(done / len(spoken.utterances))
     found = {name: spellings_of(name, texts, lm)[:most] for name, texts in heard.items()}
     return {name: spellings for name, spellings in found.items() if spellings}

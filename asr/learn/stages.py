@@ -115,7 +115,9 @@ def extend_lm(
         spellings: dict[str, tuple[str, ...]] = {}
         if spoken is not None and config.extension.spellings:
             tell = partial(report, EXTENSION)
-            spellings = hear_names(bundle, [n.text for n in names], spoken.train, config.extension.spellings, tell)
+            texts = [name.text for name in names]
+            most = config.extension.spellings
+            spellings = hear_names(bundle, texts, spoken.train, most, config.seed, tell)
         learned = merged(bundle.learned_names(), names, config.extension, spellings)
         write_extension(learned, config.extension, config.seed, folder)
         write_whole(folder / DONE, json.dumps({"names": len(learned.names)}))
