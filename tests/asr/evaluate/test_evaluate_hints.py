@@ -10,7 +10,7 @@ from asr.decode.bench import simulate
 from asr.decode.lm_build import estimate, write_arpa
 from asr.errors import InputError
 from asr.evaluate.heard import Heard
-from asr.evaluate.hints import Item, bench_of, hints_of, is_rare, outcome, pool, prepare
+from asr.evaluate.hints import Item, bench_of, change_interval, hints_of, is_rare, outcome, pool, prepare
 from asr.evaluate.names import Names
 
 TOKENS = Tokens.characters()
@@ -94,3 +94,14 @@ def test_hints_are_worth_something_among_distractors(lm):
     assert 0.1 < ratio < 10
     assert rtf > 0
     assert compile_s > 0
+
+
+def test_the_interval_of_the_change_elsewhere_holds_it():
+    words = ("play", "some", "music", "now")
+    item = Item(words, (False,) * 4, (), np.zeros((1, 1), np.float32))
+    before = ["play some music now"] * 40
+    worse = ["play sum music now"] * 10 + before[10:]
+    low, high = change_interval([item] * 40, before, worse)
+    assert 0.0 < low < 10 / 160 < high < 0.12
+    assert change_interval([item] * 40, before, before) == (0.0, 0.0)
+    assert change_interval([], [], []) == (0.0, 0.0)
