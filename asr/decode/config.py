@@ -78,16 +78,16 @@ class StabilityWeights:
         glimpsed: added where it rests on a part of a chunk.
     """
 
-    bias: Weight = -0.4612
-    agreement: Weight = 0.27
-    agreement_before: Weight = -0.08
-    weakest: Weight = 0.27
-    last: Weight = 0.33
-    age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.09
-    young: Annotated[float, Field(le=0, allow_inf_nan=False)] = -0.92
-    words: Weight = 0.45
-    silence: Weight = 1.3
-    glimpsed: Weight = -0.11
+    bias: Weight = -0.4558
+    agreement: Weight = 0.2732
+    agreement_before: Weight = -0.0796
+    weakest: Weight = 0.2716
+    last: Weight = 0.3301
+    age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0899
+    young: Annotated[float, Field(le=0, allow_inf_nan=False)] = -0.9218
+    words: Weight = 0.4532
+    silence: Weight = 1.2989
+    glimpsed: Weight = -0.1119
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
