@@ -75,7 +75,7 @@ class Noticer:
     Args:
         config: thresholds.
         known: words that the recogniser knows: of its language model, and those that the live bundle learned. They are
-            pronounced when the first name may be proposed, which takes a few seconds for 50,000.
+            pronounced in the first `run`, which takes some seven processor seconds for 50,000.
     """
 
     def __init__(self, config: LearnerConfig, known: Collection[str] = frozenset()) -> None:
@@ -84,7 +84,7 @@ class Noticer:
         self._blocked = Blocklist.read(config.evidence.blocklists)
         self._index = SoundIndex()
         self._indexed: dict[str, tuple[str, ...]] = {}
-        self._lexicon: SoundIndex | None = None
+        self._known_sounds: SoundIndex | None = None
 
     def run(self, store: Store, now: datetime.datetime) -> Noticed:
         """Looks at everything that was not looked at, batch by batch; each is committed.
@@ -93,6 +93,7 @@ class Noticer:
             StoreError: the store fails; what was committed before is whole.
         """
         total = Noticed()
+        self._lexicon()  # outside of any transaction
         for step in (self.take_spans, self.take_feedback):
             taken = self.config.cluster.batch
             while taken >= self.config.cluster.batch:
@@ -196,11 +197,15 @@ class Noticer:
 
     def _sounds_known(self, text: str) -> str:
         """The known word that a spelling sounds like, or nothing."""
-        if self._lexicon is None:
-            self._lexicon = SoundIndex()
+        return next((word for _, word, _ in self._lexicon().near(text, self.config.promotion.known_sound)), "")
+
+    def _lexicon(self) -> SoundIndex:
+        """The known words by sound."""
+        if self._known_sounds is None:
+            self._known_sounds = SoundIndex()
             for word in self.known:
-                self._lexicon.set(word, [word])
-        return next((word for _, word, _ in self._lexicon.near(text, self.config.promotion.known_sound)), "")
+                self._known_sounds.set(word, [word])
+        return self._known_sounds
 
     def _last(self, text: str) -> str:
         """The last of several words, such as a surname, if it can stand for all of them; else nothing."""
