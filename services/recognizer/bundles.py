@@ -6,7 +6,9 @@ it began with, and a bundle that is no longer served lives exactly as long as it
 
 from __future__ import annotations
 
+import gc
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ Loader = Callable[[str], Recognizer]
 NEGLIGIBLE_RTF = 0.01
 """Below this a bundle is fast, however much faster another is, and the measurement is mostly chance."""
 
+COLLECT_AFTER_S = 1.0
 _TRIAL_S = 4.0
 
 
@@ -188,7 +191,14 @@ class Bundles:
         self._prune()
 
     def _prune(self) -> None:
-        self._draining = [each for each in self._draining if each.streams]
+        left = [each for each in self._draining if each.streams]
+        if len(left) < len(self._draining):
+            # Exceptions of calls that failed hold their streams in cycles, and with them the bundle. A full collection
+            # would come minutes later by itself: here once the last call is over.
+            timer = threading.Timer(COLLECT_AFTER_S, gc.collect)
+            timer.daemon = True
+            timer.start()
+        self._draining = left
 
 
 def measure_rtf(recognizer: Recognizer) -> float:
