@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,18 @@ STEPS = "from services.faults import crash_point\nfor n in range(3): print(n, fl
 
 
 def declared(module: Path) -> set[str]:
-    """The points in a test module's ``CRASH_POINTS``, if it runs a test for each of them."""
+    """The points in a test module's ``CRASH_POINTS`` at which it crashes: by that constant, or by their names."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    used = any(
-        isinstance(n, ast.Name) and n.id == "CRASH_POINTS" and isinstance(n.ctx, ast.Load) for n in ast.walk(tree)
+    loaded = any(
+        isinstance(node, ast.Name) and node.id == "CRASH_POINTS" and isinstance(node.ctx, ast.Load)
+        for node in ast.walk(tree)
     )
+    strings = Counter(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if used and any(isinstance(target, ast.Name) and target.id == "CRASH_POINTS" for target in targets):
-            return set(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+        if any(isinstance(target, ast.Name) and target.id == "CRASH_POINTS" for target in targets):
+            names = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            return {name for name in names if loaded or strings[name] > 1}
     return set()
 
 
