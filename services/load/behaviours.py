@@ -283,7 +283,8 @@ async def _hang_up(line: Line, data: bytes, rng: np.random.Generator, tally: Tal
 
 async def _send_junk(line: Line, data: bytes, rng: np.random.Generator, tally: Tally) -> str:
     """Sends bytes that are no message: random ones, or a message cut or changed in its middle."""
-    call = line.channel.stream_stream(_STREAMING, response_deserializer=pb.StreamingRecognizeResponse.FromString)()
+    raw: Any = line.channel  # the stubs ask for a serialiser, and these bytes have none
+    call = raw.stream_stream(_STREAMING, response_deserializer=pb.StreamingRecognizeResponse.FromString)()
     reading = asyncio.create_task(_outcome(call))
     junk = [rng.bytes(int(rng.integers(1, 2000))) for _ in range(3)]
     whole = pb.StreamingRecognizeRequest(audio_content=data[:PACKET_BYTES]).SerializeToString()
