@@ -266,7 +266,7 @@ def build_bundle(
         (work / CARD).write_text(card, encoding="utf-8")
         (work / "NOTICE").write_text(notice, encoding="utf-8")
         if lm is not None:
-            shutil.copyfile(lm, work / f"lm{''.join(lm.suffixes[-2:]) or '.bin'}")
+            shutil.copyfile(lm, work / _lm_name(lm))
         for path in names:
             shutil.copyfile(path, work / path.name)
         facts = {
@@ -289,14 +289,40 @@ def extend_bundle(parent: Bundle, folder: Path, names: tuple[Path, ...], *, abou
     Returns:
         The bundle's folder.
     """
+    return _repack(parent, folder, {path.name: path for path in names}, (), about)
+
+
+def exchange_lm(parent: Bundle, folder: Path, lm: Path, *, about: Mapping[str, Any]) -> Path:
+    """Packs a bundle's own model and decoder settings with another language model; names that it learned stay behind.
+
+    Args:
+        parent: whose model and settings stay.
+        folder: the bundle becomes ``folder/HASH``.
+        lm: KenLM file to ship.
+        about: how it was made; takes the place of the parent's.
+
+    Returns:
+        The bundle's folder.
+    """
+    return _repack(parent, folder, {_lm_name(lm): lm}, ("lm.*", NAMES, CLASS_MODEL), about)
+
+
+def _repack(
+    parent: Bundle, folder: Path, files: Mapping[str, Path], without: tuple[str, ...], about: Mapping[str, Any]
+) -> Path:
+    """A bundle with other files in place of some of its own, or beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as temporary:
         work = Path(temporary) / "bundle"
-        ignored = shutil.ignore_patterns(DESCRIPTION, CARD)
-        shutil.copytree(parent.path, work, ignore=ignored)
-        for path in names:
-            shutil.copyfile(path, work / path.name)
+        shutil.copytree(parent.path, work, ignore=shutil.ignore_patterns(DESCRIPTION, CARD, *without))
+        for name, path in files.items():
+            shutil.copyfile(path, work / name)
         return _seal(work, folder, about)
+
+
+def _lm_name(path: Path) -> str:
+    """What a language model's file is called in a bundle."""
+    return f"lm{''.join(path.suffixes[-2:]) or '.bin'}"
 
 
 def _seal(work: Path, folder: Path, about: Mapping[str, Any]) -> Path:

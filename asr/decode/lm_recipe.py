@@ -17,7 +17,7 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ class Built:
         return row
 
 
-def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None) -> Built:
+def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None, *, without: Collection[str] = ()) -> Built:
     """Builds the model, writes it and a notice of its sources, and measures it.
 
     Args:
@@ -109,6 +109,8 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None) -> Bu
         texts: the folder of the sources' files.
         out: ``.arpa`` or ``.arpa.gz``, or any other name for a KenLM binary (which needs ``build_binary``).
         dev: a manifest whose transcripts are measured too; sentences of it in the sources are left out.
+        without: words that the model shall not know: every sentence in which one stands, or its possessive, is left
+            out (and counted).
     """
     measured: dict[str, list[str]] = {}
     if dev:
@@ -116,16 +118,20 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None) -> Bu
             measured.setdefault(utterance.corpus or dev.stem, []).append(utterance.text)
     forbidden = {sentence for sentences in measured.values() for sentence in sentences}
     drop = re.compile(recipe.drop) if recipe.drop else None
+    held_out = frozenset(without)
     training: list[str] = []
     sentences: dict[str, int] = {}
     left_out = {"dev sentence": 0, "dropped by pattern": 0, "not in a-z ' and space": 0}
+    left_out |= {"holds a held-out word": 0} if held_out else {}
     for source in recipe.sources:
         before = len(training)
-        for sentence in _read(source, texts):
+        for sentence in read_source(source, texts):
             if not _SPELLED.fullmatch(sentence):
                 left_out["not in a-z ' and space"] += 1
             elif drop and drop.search(sentence):
                 left_out["dropped by pattern"] += 1
+            elif held_out and not held_out.isdisjoint(bare_words(sentence)):
+                left_out["holds a held-out word"] += 1
             elif source.held_out and zlib.crc32(sentence.encode()) % source.held_out == 0:
                 measured.setdefault(source.name, []).append(sentence)
             elif sentence in forbidden and " " in sentence:  # "yes" is everyone's
@@ -146,7 +152,17 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None) -> Bu
     return Built(counts, out.stat().st_size, sentences, left_out, model.fallbacks, fits)
 
 
-def _read(source: Source, texts: Path) -> Iterator[str]:
+def bare_words(sentence: str) -> set[str]:
+    """The words of a sentence, possessives as the words that they are made of."""
+    return {word.removesuffix("'s") for word in sentence.split()}
+
+
+def read_source(source: Source, texts: Path) -> Iterator[str]:
+    """The sentences of a source, blanks made single.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     path = texts / source.file
     opener = gzip.open if path.suffix == ".gz" else open
     try:

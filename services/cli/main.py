@@ -19,6 +19,7 @@ from services.cli.bench_soak import bench_soak
 from services.cli.bench_stability import bench_stability
 from services.cli.bench_train import bench_train
 from services.cli.bench_unknown import bench_unknown
+from services.cli.bench_words import bench_words
 from services.cli.bundle import bundle_app
 from services.cli.demo import demo
 from services.cli.doctor import doctor
@@ -59,6 +60,7 @@ bench_app.command("stability")(bench_stability)
 bench_app.command("soak")(bench_soak)
 bench_app.command("unknown")(bench_unknown)
 bench_app.command("names")(bench_names)
+bench_app.command("words")(bench_words)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys")
 app.add_typer(learn_app, name="learn")

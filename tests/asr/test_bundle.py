@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.bundle import BUILT, CARD, DESCRIPTION, ENGINE, find_bundle, load_bundle
+from asr.bundle import BUILT, CARD, DESCRIPTION, ENGINE, WEIGHTS, exchange_lm, find_bundle, load_bundle
 from asr.decode import Tokens
+from asr.decode.lm_build import estimate, write_arpa
 from asr.errors import BundleError
 
 
@@ -83,3 +84,17 @@ def test_weights_are_kept_for_fine_tuning(tiny_bundle: Path) -> None:
     found, _ = served.step(mel, served.initial_state(1))
     assert np.abs(expected - found).max() < 1.0
     assert (tiny_bundle / ENGINE).stat().st_size > 0
+
+
+def test_another_language_model_leaves_weights_and_settings_as_they_are(tiny_bundle: Path, tmp_path: Path) -> None:
+    parent = load_bundle(tiny_bundle)
+    for number, text in enumerate(("call home", "play music")):
+        write_arpa(estimate([text], order=2), tmp_path / f"{number}.arpa.gz")
+        found = load_bundle(exchange_lm(parent, tmp_path / "bundles", tmp_path / f"{number}.arpa.gz", about={"n": 1}))
+        assert found.lexicon() == tuple(sorted(text.split()))
+        assert (found.path / "lm.arpa.gz").read_bytes() == (tmp_path / f"{number}.arpa.gz").read_bytes()
+        assert {found.path / ENGINE, found.path / WEIGHTS} <= set(found.path.iterdir())
+        assert (found.path / WEIGHTS).read_bytes() == (parent.path / WEIGHTS).read_bytes()
+        assert (found.path / ENGINE).read_bytes() == (parent.path / ENGINE).read_bytes()
+        assert (found.decoder, found.about) == (parent.decoder, {"n": 1})
+        parent = found

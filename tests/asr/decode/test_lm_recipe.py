@@ -5,7 +5,7 @@ import zlib
 import pytest
 
 from asr.decode import LanguageModel
-from asr.decode.lm_recipe import Recipe, main
+from asr.decode.lm_recipe import Recipe, build, main
 from asr.errors import ConfigError
 
 RECIPE = """
@@ -83,3 +83,18 @@ def test_default_recipe_is_valid():
 
     recipe = Recipe.load(Path(__file__).parents[3] / "experiments" / "lm-default.yaml")
     assert any("BY-SA" in source.licence for source in recipe.sources)
+
+
+def test_sentences_with_held_out_words_and_their_possessives_are_left_out(texts):
+    folder, queries = texts
+    (folder / "read.txt").write_text("once upon a time\na time's end\nupon folks\n")
+    recipe = Recipe.load(folder / "recipe.yaml")
+    built = build(recipe, folder, folder / "lm.arpa", without=("time", "folk"))
+    held = [query for query in queries if zlib.crc32(query.encode()) % 4 == 0]
+    folk = "play folk music" in queries
+    assert built.left_out["holds a held-out word"] == 2 + folk
+    assert built.sentences["read"] == 1
+    assert sum(built.sentences.values()) == len(set(queries) - set(held) - {"play folk music"}) + 1
+    lm = LanguageModel.load(folder / "lm.arpa")
+    assert "folks" in lm
+    assert not {"time", "time's", "folk"} & set(lm.words)
