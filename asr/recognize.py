@@ -260,7 +260,8 @@ class Recognizer:
         """One step of the model for each stream, (N, C, V)."""
         log_probs, state = self.engine.step(np.stack(windows), _together(streams))
         for row, stream in enumerate(streams):
-            stream.state = {name: value[row : row + 1] for name, value in state.items()}
+            # A copy: a view would keep the states of all its neighbours in memory until this stream's next step.
+            stream.state = {name: value[row : row + 1].copy() for name, value in state.items()}
         return log_probs
 
 

@@ -156,3 +156,11 @@ def test_it_is_known_how_much_is_missing_for_the_next_step_and_for_the_next_glim
         assert (now is None) == (glimpse == step) or len(now) > (0 if ready is None else len(ready))
         at += glimpse
     assert at > 2 * 16_000
+
+
+def test_a_stream_keeps_its_own_state_and_not_its_neighbours(tiny_bundle):
+    recognizer = Recognizer.open(tiny_bundle)
+    streams = [recognizer.stream() for _ in range(3)]
+    recognizer.advance([(stream, np.zeros(16_000, np.float32), False) for stream in streams])
+    for stream in streams:
+        assert all(value.base is None and len(value) == 1 for value in stream.acoustic.state.values())
