@@ -26,7 +26,7 @@ from services.store.retention import expire, sweep
 log = logging.getLogger("dengar.learner")
 EXPIRE_EVERY = datetime.timedelta(hours=1)
 READY = "the loop turns"
-"""What a worker says when it begins."""
+"""What a worker says after its first turn, which takes some seconds longer than others."""
 
 
 def utc_now() -> datetime.datetime:
@@ -111,12 +111,14 @@ class Worker:
             stop: set to end after the turn that is under way.
             every_s: from the end of one turn to the next, unless a job was done.
         """
-        complained = False
-        log.info(READY)
+        complained = ready = False
         while not stop.is_set():
             try:
                 worked = self.turn().job is not None
                 complained = False
+                if not ready:
+                    log.info(READY)
+                ready = True
             except (DengarError, OSError) as error:
                 worked = False
                 if not complained:
