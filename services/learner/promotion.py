@@ -40,13 +40,14 @@ def weight_of(
         config: thresholds and windows.
         blocked: catalogue entries that are not to be proposed.
         known: words that the recogniser knows: spellings of nothing else say little.
-        now: the end of the window.
+        now: the window begins so long before it.
     """
     since = now - datetime.timedelta(days=config.promotion.window_days)
     rows = session.execute(
         select(Mention, Span)
         .outerjoin(Span, Span.id == Mention.span_id)
-        .where(Mention.name_id == name.id, Mention.at > since, Mention.at <= now)
+        # Not only up to now: a query that was answered since the turn began is weighed in it or never.
+        .where(Mention.name_id == name.id, Mention.at > since)
         .order_by(Mention.at.desc(), Mention.query_id)
         .limit(_MENTIONS)
     ).all()

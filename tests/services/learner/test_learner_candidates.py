@@ -69,6 +69,14 @@ def test_what_sounds_alike_becomes_one_name_and_is_proposed(store: Store) -> Non
         assert waiting(session) == (0, 0)
 
 
+def test_a_query_answered_since_the_turn_began_counts_in_it(store: Store) -> None:
+    with store.session() as session:
+        for number in range(7):
+            hear(session, number, SPELLINGS[number % 6])
+    noticer(promotion={"min_mentions": 7}).run(store, T0 + 5.5 * HOUR)
+    assert only_name(store).status == "proposed"
+
+
 def test_running_again_changes_nothing(store: Store) -> None:
     with store.session() as session:
         for number in range(8):
