@@ -51,11 +51,11 @@ async def exchange(
 
 async def refused(address: str, requests: Iterable[pb.StreamingRecognizeRequest]) -> grpc.aio.AioRpcError:
     requests = list(requests)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await exchange(address, requests)
-    if caught.value.details() == SEND_CUT_OFF:  # on a busy machine the refusal met a send, which hides it; once more
+    for _ in range(5):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await exchange(address, requests)
+        if caught.value.details() != SEND_CUT_OFF:  # else the refusal met a send, which hides it from this client
+            break
     assert "\n" not in caught.value.details()
     assert "Traceback" not in caught.value.details()
     return caught.value
