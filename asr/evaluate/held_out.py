@@ -22,6 +22,8 @@ from asr.evaluate.names import Names
 from asr.evaluate.statistics import Floats, Integers, Resampling, intervals, paired_test, units
 
 _WORD = re.compile(r"[a-z]{3,}")
+MOST_SHOWN = 12
+"""Words with false alarms that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Scores:
         elsewhere, elsewhere_errors: words of utterances without any, and errors in them.
         false_alarms: held-out words that were heard where they were not said.
         by_word: (recognised, spoken) of each word, over all utterances.
+        alarms: false alarms of each word that has any, most first.
     """
 
     said: Integers
@@ -111,6 +114,7 @@ class Scores:
     elsewhere_errors: Integers
     false_alarms: Integers
     by_word: dict[str, tuple[int, int]]
+    alarms: dict[str, int]
 
 
 def score(references: Sequence[str], hypotheses: Sequence[str], words: Collection[str]) -> Scores:
@@ -126,6 +130,7 @@ def score(references: Sequence[str], hypotheses: Sequence[str], words: Collectio
     table = np.zeros((len(references), 7), np.int64)
     right: Counter[str] = Counter()
     spoken: Counter[str] = Counter()
+    false: Counter[str] = Counter()
     for row, alignment in zip(table, align(references, hypotheses), strict=True):
         pairs = alignment.pairs
         wanted = [said in words for said, _ in pairs]
@@ -141,9 +146,12 @@ def score(references: Sequence[str], hypotheses: Sequence[str], words: Collectio
         row[2 if any(wanted) else 4] = others
         row[3 if any(wanted) else 5] = errors
         row[6] = sum(heard in words and said != heard for said, heard in pairs)
+        false.update(heard for said, heard in pairs if heard in words and said != heard)
     by_word = {word: (right[word], spoken[word]) for word in sorted(spoken)}
     said, correct, beside, beside_errors, elsewhere, elsewhere_errors, alarms = table.T
-    return Scores(said, correct, beside, beside_errors, elsewhere, elsewhere_errors, alarms, by_word)
+    return Scores(
+        said, correct, beside, beside_errors, elsewhere, elsewhere_errors, alarms, by_word, dict(false.most_common())
+    )
 
 
 def _beside(pairs: Sequence[tuple[str, str]], missed: Sequence[bool], place: int) -> bool:
@@ -174,6 +182,7 @@ def figures(scores: Scores, words: Sequence[HeldOutWord], config: Resampling) ->
     return {
         "recall": {kind: _recall(scores, chosen, config) for kind, chosen in kinds.items()},
         "false_alarms": int(scores.false_alarms.sum()),
+        "false_alarms_most": dict(list(scores.alarms.items())[:MOST_SHOWN]),
         "wer_beside": _rate(scores.beside_errors, scores.beside),
         "wer_elsewhere": _rate(scores.elsewhere_errors, scores.elsewhere),
     }

@@ -32,8 +32,8 @@ def bench_words(
         typer.Option("--names", help="List of names; default: data/names and data/dev-names.txt."),
     ] = None,
     boost: Annotated[
-        float | None, typer.Option(help="Of the phrases, in nats; default: as dengar serve has it for live names.")
-    ] = None,
+        str, typer.Option(help="Of the phrases, in nats, as in 2,4,8; default: as dengar serve has it for live names.")
+    ] = "",
     fine_tune: Annotated[
         bool, typer.Option(help="Also speak the words by synthetic voices, and fine-tune the acoustic model on them.")
     ] = True,
@@ -72,6 +72,7 @@ def bench_words(
         texts=texts,
         names=lists,
     )
+    boosts = _boosts(boost) if boost else [LiveNamesConfig().boost]
     base = load_bundle(bundle or None)
     chosen = choose_words(sources, base.lexicon(), words)
     learn = load_learn_config(DEFAULT, tuple(learn_set or ()))
@@ -86,7 +87,7 @@ def bench_words(
         bench = WordsBench(base, chosen, sources, learn, work, posteriors, report)
         conditions = [
             bench.plain("before", bench.before),
-            bench.at_once(LiveNamesConfig().boost if boost is None else boost),
+            *(bench.at_once(each) for each in boosts),
             bench.learned(),
             *(bench.fine_tuned(every) if fine_tune else ()),
             bench.plain("reference: the bundle as it is", base),
@@ -104,6 +105,18 @@ def bench_words(
         _show(result)
 
 
+def _boosts(text: str) -> list[float]:
+    from asr.errors import ConfigError
+
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = [0.0]
+    if not all(0 < each <= 20 for each in found):
+        raise ConfigError(f"--boost {text}: write numbers of nats above 0 and to 20 between commas, as in 2,4,8")
+    return found
+
+
 def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -114,7 +127,10 @@ def _show(result: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    table = Table("condition", "recall", "names", "false alarms", "WER beside", "WER elsewhere, change", box=None)
+    table = Table(box=None)
+    table.add_column("condition", no_wrap=True)
+    for name in ("recall", "names", "false alarms", "WER beside", "WER elsewhere, change"):
+        table.add_column(name)
     for row in result["conditions"]:
         recall, change = row["recall"], row.get("change")
         table.add_row(
@@ -130,7 +146,7 @@ def _show(result: dict[str, Any]) -> None:
 
 def _recall(found: dict[str, Any]) -> str:
     low_high = "" if found["interval"] is None else " ({:.0%}-{:.0%})".format(*found["interval"])
-    return f"{found['right']} of {found['spoken']}, {found['recall']:.1%}{low_high}"
+    return f"{found['recall']:.1%}{low_high}"
 
 
 def _points(change: dict[str, Any]) -> str:

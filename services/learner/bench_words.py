@@ -159,7 +159,7 @@ class WordsBench:
 
     def at_once(self, boost: float) -> Condition:
         """The words as phrases of every stream, all of them together, each with a boost in nats."""
-        return self._decoded("at once: phrases", self.before, boost, {"boost": boost})
+        return self._decoded(f"at once: phrases, {boost:g} nats", self.before, boost, {"boost": boost})
 
     def learned(self) -> Condition:
         """The words in the language model, from their spelling alone: nothing is spoken, nothing trained."""

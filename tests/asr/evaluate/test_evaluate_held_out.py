@@ -47,6 +47,7 @@ def test_words_are_counted_apart_from_what_is_beside_and_elsewhere() -> None:
     assert (found.elsewhere.sum(), found.elsewhere_errors.sum()) == (3, 2)
     assert found.false_alarms.tolist() == [0, 0, 1, 1, 0]
     assert found.by_word == {"hilda": (2, 3), "mosaic": (2, 2)}
+    assert found.alarms == {"hilda": 2}
 
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=6).map(" ".join)

@@ -77,8 +77,8 @@ def test_words_are_taken_away_and_learned_in_every_way(folder: Path, capsys: pyt
     rows = {row["condition"]: row for row in found["conditions"]}
     assert [row["utterances"] for row in found["conditions"]] == [5, 5, 5, 5, 4, 5]
     assert {row["recall"]["all"]["spoken"] for row in rows.values()} == {4}
-    assert rows["before"]["bundle"] == rows["at once: phrases"]["bundle"] == found["without"]
-    assert rows["at once: phrases"]["boost"] == 8.0
+    assert rows["before"]["bundle"] == rows["at once: phrases, 8 nats"]["bundle"] == found["without"]
+    assert rows["at once: phrases, 8 nats"]["boost"] == 8.0
     assert rows["for good: fine-tuned"]["steps"] == 2
     assert rows["for good: fine-tuned"]["data"] == {f"{folder}/train.jsonl": "corpus"}  # not the recordings
     assert rows["reference: the bundle as it is"]["bundle"] == found["base"]
@@ -93,10 +93,13 @@ def test_words_are_taken_away_and_learned_in_every_way(folder: Path, capsys: pyt
         learned = load_bundle(folder / "work" / "bundles" / rows[name]["bundle"][:12])
         assert {"hilda", "mosaic"} <= set(learned.lexicon())
 
-    assert main(command(folder, "-n", "2", "--no-fine-tune")) == 0
+    assert main(command(folder, "-n", "2", "--no-fine-tune", "--boost", "2,4")) == 0
     shown = capsys.readouterr().out
     assert "2 words (1 names; 2 of all in the bundle's lexicon), spoken 5 times in 3 of 5 recordings" in shown
     assert "reference" in shown
+    assert "at once: phrases, 2 nats" in shown
+    assert main(command(folder, "--boost", "2,much")) == 2
+    assert "--boost 2,much" in capsys.readouterr().err
 
 
 def test_too_many_words_are_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
