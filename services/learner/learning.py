@@ -45,6 +45,7 @@ COLLECTED, LEARNED, JUDGED = "collected", "learned", "judged"
 ROWS = "rows"
 MANIFEST = "rows.jsonl"
 NAMES = "names"
+CANDIDATE = "candidate"
 ACTOR = "learner"
 log = logging.getLogger("dengar.learner")
 
@@ -275,7 +276,7 @@ def _learn(shop: Workshop, job: Job, progress: Progress) -> Job:
                     hash=made.hash,
                     parent=load_bundle(parent).hash,
                     job_id=job.id,
-                    status="candidate",
+                    status=CANDIDATE,
                     verdict={},
                     created_at=at,
                     changed_at=at,
@@ -341,11 +342,15 @@ def _settle(shop: Workshop, job: Job, now: datetime.datetime) -> Job:
     if job.stage == COLLECTED:
         with shop.store.session() as session:
             return jobs.finish(session, job, {"nothing": "there was no name to learn"})
-    if shop.registry.live() != job.result["base"]:
+    with shop.store.reading() as session:
+        decided = session.get_one(LearnedBundle, job.result["bundle"]).status != CANDIDATE
+    if not decided and shop.registry.live() != job.result["base"]:
         with shop.store.session() as session:  # another bundle is live by now: learn from that one
             jobs.restart(session, job.id, ACTOR, cause=shop.registry.live())
             return session.get_one(Job, job.id)
-    if job.result["verdict"]["passed"]:
+    if decided:  # a worker let it in or refused it, and died before it could end the job
+        pass
+    elif job.result["verdict"]["passed"]:
         rollout.begin(shop.store, shop.registry, job.result["bundle"], shop.rollout, now)
         crash_point("learning.on-trial")
     else:

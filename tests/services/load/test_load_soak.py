@@ -44,7 +44,7 @@ class Named(ToneRecognizer):
 @pytest.fixture
 async def swappable() -> AsyncIterator[str]:
     """A server that loads any bundle but "missing"."""
-    config = server_config(port=0, drain_s=0.0, threads=2, max_streams=16, idle_timeout_s=1.0, interim_interval_ms=0)
+    config = server_config(port=0, drain_s=0.0, threads=2, max_streams=16, idle_timeout_s=3.0, interim_interval_ms=0)
     server = Server(Named("first"), config, Named, name="first", voice=ToneVoice())
     port = await server.start()
     yield f"127.0.0.1:{port}"

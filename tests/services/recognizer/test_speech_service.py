@@ -43,10 +43,11 @@ def audio(data: bytes, size: int = 3200) -> list[pb.StreamingRecognizeRequest]:
 
 
 async def exchange(
-    address: str, requests: Iterable[pb.StreamingRecognizeRequest]
+    address: str, requests: Iterable[pb.StreamingRecognizeRequest] | AsyncIterator[pb.StreamingRecognizeRequest]
 ) -> list[pb.StreamingRecognizeResponse]:
     async with speech(address) as stub:
-        return [response async for response in stub.StreamingRecognize(iter(requests))]
+        sent = requests if isinstance(requests, AsyncIterator) else iter(requests)
+        return [response async for response in stub.StreamingRecognize(sent)]
 
 
 async def refused(address: str, requests: Iterable[pb.StreamingRecognizeRequest]) -> grpc.aio.AioRpcError:
@@ -100,7 +101,12 @@ async def test_words_come_only_if_asked_for(address: str) -> None:
 
 
 async def test_a_stream_gives_interim_results_and_then_one_final(address: str) -> None:
-    responses = await exchange(address, [configured(interim_results=True), *audio(AUDIO)])
+    async def spoken() -> AsyncIterator[pb.StreamingRecognizeRequest]:
+        for request in (configured(interim_results=True), *audio(AUDIO)):
+            yield request
+            await asyncio.sleep(0.03)  # all at once there would be nothing to tell between
+
+    responses = await exchange(address, spoken())
     results = [result for response in responses for result in response.results]
     assert [result.is_final for result in results] == [False] * (len(results) - 1) + [True]
     texts = [result.alternatives[0].transcript for result in results]

@@ -131,6 +131,8 @@ def test_writers_who_wait_too_long_say_so(open_store: OpenStore) -> None:
         lock(session, "a thing")
         with pytest.raises(StoreBusyError, match="is busy"), store.session() as other:
             lock(other, "a thing")
+            other.add(entity("bert"))
+            other.flush()
 
 
 def test_a_user_is_a_keyed_hash(open_store: OpenStore) -> None:
