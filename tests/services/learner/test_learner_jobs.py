@@ -53,7 +53,9 @@ replay: {share: 0}
 tune: {steps: 0}
 """
 GATE = """
-thresholds: {{min_name_recall: {recall}, min_name_recall_car: 0, max_wer_change: 1, max_rtf: 100, max_slowdown: 100, resamples: 100}}
+thresholds:
+  {{min_name_recall: {recall}, min_name_recall_car: 0, max_wer_change: 1, max_rtf: 100, max_slowdown: 100,
+    resamples: 100}}
 corpora: [{{name: own, manifest: {manifest}}}]
 names: {{natural: 0, robotic: 1}}
 jobs: 1
