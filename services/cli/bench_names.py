@@ -21,7 +21,7 @@ def bench_names(
             "--list", "-l", help="List of names, or a table with a column name; default: data/unheard-names.txt."
         ),
     ] = "",
-    users: Annotated[int, typer.Option(min=1, help="Users who ask for each name, once.")] = 7,
+    users: Annotated[int, typer.Option(min=1, help="Users who ask for each name, once.")] = 10,
     snr: Annotated[float, typer.Option(help="Of the car's cabin, in dB.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Of names, voices, sentences and noise.")] = 0,
     baseline: Annotated[

@@ -28,7 +28,7 @@ from services.store.database import Store
 
 NAME = "masashi kishimoto"
 """Whom the shipped bundle does not know."""
-USERS = 7
+USERS = 9
 NOTICED_S = 60.0
 NEIGHBOURS = ("unai emery", "taylor swift", "barack obama", "olga tokarczuk", "virat kohli", "katie ledecky")
 """Others in the catalogue of names that people may ask for."""

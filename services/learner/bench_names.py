@@ -180,7 +180,7 @@ def run_loop(
     names: Sequence[str],
     folder: Path,
     *,
-    users: int = 7,
+    users: int = 10,
     snr_db: float = 10.0,
     seed: int = 0,
     jobs: int = 2,
