@@ -79,18 +79,9 @@ def demo(
         quiet, car = _evaluate(out)
     with clock.stage("Serve the default bundle and speak to it", 75):
         heard = _converse(out, bundle)
-    with clock.stage("Speech to replay and to judge by, for who has no corpora", 240):
-        _command(
-            "learn",
-            "prepare",
-            "--train",
-            str(max(8, round(90 * share))),
-            "--dev",
-            str(max(8, round(150 * share))),
-            "--jobs",
-            str(jobs),
-        )
-    with clock.stage("A name that nobody taught it is noticed, learned, tested and live", 330):
+    with clock.stage("Speech to judge by, for who has no corpora", 200):
+        _command("learn", "prepare", "--train", "0", "--dev", str(max(8, round(150 * share))), "--jobs", str(jobs))
+    with clock.stage("A name that nobody taught it is noticed, learned, tested and live", 240):
         story = _loop(out, jobs)
     _summary(out, clock, time.monotonic() - begun_s, quiet, car, heard)
     _story(story)

@@ -175,7 +175,7 @@ def status(
 def prepare(
     *,
     work: Annotated[Path, typer.Option(help="Folder that gets the sets.")] = Path("work"),
-    train: Annotated[int, typer.Option(min=1, help="Synthetic utterances to learn from.")] = 240,
+    train: Annotated[int, typer.Option(min=0, help="Synthetic utterances to replay in fine-tuning.")] = 240,
     dev: Annotated[int, typer.Option(min=1, help="Synthetic utterances to judge by.")] = 150,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 2,
     json_: Json = False,

@@ -109,7 +109,7 @@ def tell_story(folder: Path, console: Console, jobs: int, name: str = NAME) -> S
         noticed_s = time.monotonic() - began
         teller.say(f"served to every stream {noticed_s:.0f} s after the first query", "bold")
         at_once = teller.query("another voice asks", probe[1].text, caller.words(voices[1]))
-        teller.say("now for good: spoken by many voices, fine-tuned among old speech, tested, let in ...", "bold")
+        teller.say("now for good: spoken by many voices, put into the language model, tested, let in ...", "bold")
         job = _learn(store, registry, caller, teller)
         live_s = time.monotonic() - began
         teller.say(f"bundle {registry.live()} is live {live_s:.0f} s after the first query", "bold")

@@ -43,7 +43,8 @@ class Prepared:
 def is_needed(learn: LearnConfig, gate: GatingConfig) -> bool:
     """Whether neither the user's corpora nor the fallback of one of them is there."""
     replay = [*learn.replay.corpora, *learn.replay.fallback]
-    return not gate.sets() or (learn.replay.share > 0 and not any(located(each.manifest).is_file() for each in replay))
+    replays = learn.tune.steps > 0 and learn.replay.share > 0
+    return not gate.sets() or (replays and not any(located(each.manifest).is_file() for each in replay))
 
 
 def prepare(
@@ -58,7 +59,7 @@ def prepare(
 
     Args:
         work: the folder.
-        train: utterances of the synthetic set to learn from.
+        train: utterances of the synthetic set to replay in fine-tuning; 0 for none.
         dev: of the one to judge by.
         jobs: processes.
         progress: told what is going on.
@@ -69,7 +70,7 @@ def prepare(
     made, left_out = [], []
     for (name, recipe), count in zip(RECIPES.items(), (train, dev), strict=True):
         manifest = work / name / "manifest.jsonl"
-        if not manifest.is_file():
+        if count and not manifest.is_file():
             wanted = read_recipe(located(recipe)).scaled(count)
             generate(wanted, work / name, jobs, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
             made.append(manifest)
