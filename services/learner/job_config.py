@@ -20,8 +20,6 @@ class LearningConfig:
         heard: spellings of a name, as it was heard, that are read aloud in its place too.
         rows_per_name: recordings of each name that are learned from, at most.
         rows_per_user: and of each user.
-        min_recall: share of a name's test utterances that must be right for it to count as learned; one that is not
-            stays a phrase.
         lease_s: how long a job stays with a worker that says nothing.
         mlflow: URI of an MLflow registry that is to show the bundles with their aliases; empty for none.
     """
@@ -31,7 +29,6 @@ class LearningConfig:
     heard: Annotated[int, Field(ge=0, le=20)] = 2
     rows_per_name: Annotated[int, Field(ge=0)] = 20
     rows_per_user: Annotated[int, Field(ge=0)] = 5
-    min_recall: Annotated[float, Field(ge=0, le=1)] = 0.5
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
     mlflow: str = ""
 

@@ -314,7 +314,7 @@ def _judge(shop: Workshop, job: Job, progress: Progress) -> Job:
             lambda what, done, total: progress(f"gate: {what}", done / max(1, total)),
         )
         verdict, sets = gated.verdict, gated.sets
-    right = {row.name for row in verdict.names if row.after >= shop.config.min_recall * row.utterances}
+    right = {row.name for row in verdict.names if row.after >= shop.gate.names.min_recall * row.utterances}
     said = {"passed": verdict.passed, "reasons": verdict.reasons, "page": str(folder / "gate.html"), "sets": sets}
 
     def done(session: Session) -> Job:
