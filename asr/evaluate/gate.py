@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass as validated
 from asr.evaluate.compare import Comparison, SliceComparison, compare
 from asr.evaluate.results import Results, ScoredUtterance
 from asr.evaluate.statistics import Resampling, holm, mcnemar_p
+from asr.synth.names import mentions
 
 Outcome = Literal["passed", "failed", "left out"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -203,13 +204,13 @@ def hits(results: Results, names: Collection[str]) -> dict[str, tuple[str, bool]
     for item in results.items:
         name = name_in(item, names)
         if name is not None:
-            found[item.key] = (name, _holds(item.hypothesis, name))
+            found[item.key] = (name, mentions(item.hypothesis, {name}))
     return found
 
 
 def name_in(item: ScoredUtterance, names: Collection[str]) -> str | None:
     """The longest of the names that an item's transcript holds, or None."""
-    return max((name for name in names if _holds(item.utterance.text, name)), key=len, default=None)
+    return max((name for name in names if mentions(item.utterance.text, {name})), key=len, default=None)
 
 
 def recalls(names: Collection[str], quiet: Pair | None, car: Pair | None) -> list[NameRecall]:
@@ -224,17 +225,6 @@ def recalls(names: Collection[str], quiet: Pair | None, car: Pair | None) -> lis
             counts[name][place + 1] += before.get(key, ("", False))[1]
             counts[name][place + 2] += after
     return [NameRecall(name, *row) for name, row in counts.items()]
-
-
-def _holds(text: str, name: str) -> bool:
-    """Whether a text has a name in it, word for word."""
-    words, wanted = text.split(), name.split()
-    bare = [word.removesuffix("'s") for word in words]
-    return any(
-        words[start : start + len(wanted) - 1] == wanted[:-1]
-        and wanted[-1] in (words[start + len(wanted) - 1], bare[start + len(wanted) - 1])
-        for start in range(len(words) - len(wanted) + 1)
-    )
 
 
 def _share(outcomes: Mapping[str, tuple[str, bool]]) -> float:
