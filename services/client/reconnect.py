@@ -16,8 +16,6 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import grpc
-
 from services.client.errors import SpeechServiceError
 from services.client.options import Audio, as_bytes
 from services.client.results import StreamResult
@@ -46,7 +44,7 @@ class Reconnect:
 
     def gives_up(self, error: SpeechServiceError, failures: int, *, too_long: bool) -> bool:
         """Whether an error is the end: anything but a lost connection is."""
-        return error.code is not grpc.StatusCode.UNAVAILABLE or failures >= self.attempts or too_long
+        return not error.connection_lost or failures >= self.attempts or too_long
 
 
 class _Kept:

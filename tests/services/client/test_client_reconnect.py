@@ -13,6 +13,7 @@ import pytest
 
 from asr.errors import AudioError
 from services.client import AsyncClient, Client, Options, Reconnect, SpeechServiceError, async_microphone
+from services.client.errors import SEND_CUT_OFF, error_of
 from tests.services.conftest import linear16, tones
 
 RAW = Options(encoding="LINEAR16", sample_rate_hz=16_000)
@@ -111,7 +112,22 @@ async def test_without_it_a_cut_is_the_end(wire: Wire) -> None:
     async with AsyncClient(wire.address) as client:
         with pytest.raises(SpeechServiceError, match="try again") as caught:
             [result async for result in client.stream(spoken(wire, 1), RAW)]
-    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.connection_lost
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "lost"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed", True),
+        (grpc.StatusCode.INTERNAL, SEND_CUT_OFF, True),
+        (grpc.StatusCode.INTERNAL, "the model failed", False),
+        (grpc.StatusCode.INVALID_ARGUMENT, "no such language", False),
+    ],
+)
+def test_which_errors_are_tried_again(code: grpc.StatusCode, details: str, lost: bool) -> None:
+    error = error_of(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details), "here:1")
+    assert error.connection_lost is lost
+    assert Reconnect().gives_up(error, 1, too_long=False) is not lost
 
 
 async def test_what_is_wrong_with_the_call_is_not_tried_again(wire: Wire) -> None:
