@@ -26,6 +26,8 @@ class DataConfig:
         rooms: folder of impulse responses for the augmentation, or empty.
         train_hours: hours to take of the training utterances, spread over corpora and speakers; 0 takes all.
         shares: of each training manifest in the time of all, together 1; empty takes them as they are.
+        held_out_share: of the time of each corpus, kept out of the training by whole speakers (see
+            `asr.train.held_out`) to measure the error on the training distribution with; 0 for none.
         wordless: share of the training utterances that noise or music alone replaces, whose text is then empty;
             needs `augment`, whose noise it takes.
         batch_s: seconds of audio per batch, padding included.
@@ -40,6 +42,7 @@ class DataConfig:
     rooms: str = ""
     train_hours: NonNegativeFloat = 0.0
     shares: tuple[NonNegativeFloat, ...] = ()
+    held_out_share: float = Field(default=0.0, ge=0, le=0.5)
     wordless: float = Field(default=0.0, ge=0, lt=1)
     batch_s: PositiveFloat = 160.0
     max_s: PositiveFloat = 20.0

@@ -14,6 +14,7 @@ from asr.train import distributed
 from asr.train.batches import Augment, Item
 from asr.train.config import TrainConfig
 from asr.train.distil import Teacher
+from asr.train.held_out import hold_out, write_held_out
 from asr.train.loop import Progress, Trainer
 from asr.train.subset import mix
 from asr.train.validate import spread
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A trainer, what it learns from, and what was left out of its data."""
+    """A trainer, what it learns from, and what was left out of its data.
+
+    Attributes:
+        notes: what was held out, and what is to be known of it, as sentences.
+    """
 
     trainer: Trainer
     problems: list[str]
     train: list[Item]
     augment: Augment | None
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -37,13 +43,20 @@ def prepare(
 ) -> Prepared:
     """Reads the data of ``config`` and makes its trainer; what was left out is also written to ``problems.txt``.
 
+    With ``data.held_out_share`` the folder gets ``held-out.jsonl`` and ``trained-on.jsonl`` (`asr.train.held_out`).
+
     Raises:
         InputError: a manifest or configuration that cannot be used.
         TrainingError: no utterance is left.
     """
     parts = [read_items((path,), config) for path in config.data.train]
-    train = mix([items for items, _ in parts], config.data.shares, config.data.train_hours, config.seed)
+    usable = [items for items, _ in parts]
     problems = [problem for _, part in parts for problem in part]
+    division = None
+    if config.data.held_out_share:
+        division = hold_out(usable, config.data.held_out_share, config.seed)
+        usable = division.manifests
+    train = mix(usable, config.data.shares, config.data.train_hours, config.seed)
     dev, dev_problems = read_items(config.data.dev, config)
     problems += dev_problems
     for name, items in (("data.train", train), ("data.dev", dev)):
@@ -63,8 +76,11 @@ def prepare(
         report=report,
         mlflow_uri=mlflow_uri,
     )
+    if division and distributed.current().is_main:
+        write_held_out(folder, train, division.held_out, config.seed)
     (folder / "problems.txt").write_text("".join(line + "\n" for line in problems), encoding="utf-8")
-    return Prepared(trainer, problems, train, augmenter.apply if augmenter else None)
+    notes = division.notes if division else ()
+    return Prepared(trainer, problems, train, augmenter.apply if augmenter else None, notes)
 
 
 def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item], list[str]]:

@@ -34,17 +34,29 @@ def write_json(path: Path, content: Any) -> None:
 def write_plan(folder: Path, config: TrainConfig, sets: dict[str, EvaluationSet]) -> None:
     """Writes what a trial is to do; one begun under other settings is refused.
 
+    A plan of an earlier version, which lacks a setting that came since, counts as having its default.
+
     Raises:
         TrainingError: the folder holds another trial.
     """
     plan = {"config": config_to_json(config), "evaluate": {name: config_to_json(s) for name, s in sets.items()}}
     path = folder / PLAN
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
+    if path.exists() and _with_defaults(path) != json.loads(json.dumps(plan)):
         raise TrainingError(
             f"{folder}: holds a trial of the same name with other settings; give another name or folder, or remove it"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
+
+
+def _with_defaults(path: Path) -> dict[str, Any]:
+    """A plan as it was written, and settings that it does not name; one that is no configuration stays as it is."""
+    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config = config_to_json(make_config(TrainConfig, plan["config"], str(path)))
+    except (DengarError, KeyError):
+        return plan
+    return {**plan, "config": json.loads(json.dumps(config))}
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

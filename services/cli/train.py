@@ -48,6 +48,8 @@ def train(
             output.warn(f"left out: {problem}")
         if len(prepared.problems) > 10:
             output.warn(f"left out: {len(prepared.problems) - 10} more, see {folder / 'problems.txt'}")
+        for note in prepared.notes:
+            output.messages.print(note, highlight=False, soft_wrap=True, markup=False)
         result = prepared.trainer.run()
     unread = sorted(prepared.trainer.problems)
     if unread:

@@ -16,7 +16,7 @@ import yaml
 
 from asr import audio
 from asr.config import load_config
-from asr.corpus import Utterance, write_manifest
+from asr.corpus import AudioReader, Utterance, read_manifest, write_manifest
 from asr.errors import TrainingError
 from asr.train import checkpoint
 from asr.train.config import TrainConfig
@@ -160,6 +160,34 @@ def test_frozen_weights_stay_and_the_others_learn(corpus: Path, tmp_path: Path) 
     trainer.run()
     same = {name for name, value in trainer.model.state_dict().items() if torch.equal(value, before[name])}
     assert same == {"encoder.conv.weight", "encoder.conv.bias", "head.cells.0.weight_hh_l0"}
+
+
+def test_what_is_held_out_is_never_trained_on_and_can_be_read_from_the_run(
+    corpus: Path, tmp_path: Path, capsys
+) -> None:
+    config = write_config(corpus, tmp_path / "c.yaml", max_steps=2, evaluate_every=2, average=1)
+    run = tmp_path / "run"
+    command = ["train", str(config), "-o", str(run), "--set", "data.held_out_share=0.2", "--mlflow", "", "--json"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["steps"] == 2
+    held_out, sample = (read_manifest(run / name) for name in ("held-out.jsonl", "trained-on.jsonl"))
+    assert f"held out of the training: {len(held_out.utterances)} utterances" in captured.err
+    everything = read_manifest(corpus / "train.jsonl")
+    away, near = ({row.id for row in manifest.utterances} for manifest in (held_out, sample))
+    assert 0 < held_out.duration_s <= 0.2 * everything.duration_s
+    assert 0 < sample.duration_s <= held_out.duration_s
+    assert not away & near
+    prepared = prepare(load_config(TrainConfig, config, ("data.held_out_share=0.2",)), tmp_path / "again")
+    trained = {item.utterance.id for item in prepared.train}
+    assert near < trained
+    assert trained | away == {row.id for row in everything.utterances}
+    assert not trained & away
+    by_id = {row.id: row for row in everything.utterances}
+    for manifest in (held_out, sample):
+        row = manifest.utterances[0]
+        original = AudioReader(corpus).read(by_id[row.id])
+        assert np.array_equal(AudioReader(manifest.root).read(row), original)
 
 
 def test_two_processes_learn_what_one_learns(corpus: Path, tmp_path: Path) -> None:

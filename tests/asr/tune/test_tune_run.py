@@ -18,7 +18,7 @@ from asr.tune.config import Parameter, SearchConfig, load_tune_config, train_con
 from asr.tune.run import Row, Tuner
 from asr.tune.search import Search
 from asr.tune.table import to_json, to_markdown
-from asr.tune.trial import read_result
+from asr.tune.trial import read_result, write_plan
 from services.cli.main import main
 
 TINY = {
@@ -103,6 +103,22 @@ def test_a_trial_killed_halfway_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     whole = prepare(train_config(config, config.trials[0]), tmp_path / "whole").trainer.run()
     assert row.result["dev"] == whole.to_json()
     assert _losses(history) == _losses(tmp_path / "whole" / "history.jsonl")
+
+
+def test_a_plan_of_an_earlier_version_counts_with_the_defaults_of_what_it_does_not_name(tmp_path: Path) -> None:
+    config = load_tune_config(write(tmp_path))
+    new = train_config(config, config.trials[0])
+    write_plan(tmp_path / "trial", new, {})
+    path = tmp_path / "trial" / "trial.json"
+    plan = json.loads(path.read_text())
+    del plan["config"]["data"]["held_out_share"]
+    path.write_text(json.dumps(plan))
+    write_plan(tmp_path / "trial", new, {})
+    assert json.loads(path.read_text())["config"]["data"]["held_out_share"] == 0
+    plan["config"]["data"]["batch_s"] = 9.0
+    path.write_text(json.dumps(plan))
+    with pytest.raises(TrainingError, match="other settings"):
+        write_plan(tmp_path / "trial", new, {})
 
 
 def _grows(path: Path) -> bool:
