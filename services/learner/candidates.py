@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,9 +18,10 @@ from sqlalchemy.orm import Session
 from asr.unknown.letters import pronounce
 from asr.unknown.sound import sound_distance
 from services.faults import crash_point
-from services.learner import evidence, mentions, names, promotion
+from services.learner import evidence, mentions, names, promotion, rematch
 from services.learner.config import LearnerConfig
 from services.learner.evidence import Blocklist, Evidence, Judged
+from services.learner.noticed import Noticed
 from services.learner.promotion import ACTOR
 from services.learner.similar import SoundIndex
 from services.learner.weigh import Weight
@@ -34,39 +33,6 @@ _LESS_LIKELY = 0.02
 """Added to the distance for each place that a spelling stands behind the best."""
 _PART = 2
 """Places that a part of a spelling stands behind the whole."""
-
-
-@dataclass(slots=True)
-class Noticed:
-    """What a batch, or several, found.
-
-    Attributes:
-        spans, feedback: rows that were looked at.
-        mentions: that were added.
-        explained: mentions taken back because the user made clear that nothing was unknown.
-        new, merged, dropped: names.
-        proposed, approved: ids of names that came so far.
-        passed: rows that were passed over, by reason.
-    """
-
-    spans: int = 0
-    feedback: int = 0
-    mentions: int = 0
-    explained: int = 0
-    new: int = 0
-    merged: int = 0
-    dropped: int = 0
-    proposed: list[str] = field(default_factory=list)
-    approved: list[str] = field(default_factory=list)
-    passed: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Noticed) -> None:
-        """Adds what another batch found."""
-        for name in ("spans", "feedback", "mentions", "explained", "new", "merged", "dropped"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.proposed += other.proposed
-        self.approved += other.approved
-        self.passed += other.passed
 
 
 class Noticer:
@@ -100,6 +66,7 @@ class Noticer:
                 found = store.run(lambda session, step=step: step(session, now))  # type: ignore[misc]
                 total.add(found)
                 taken = found.spans + found.feedback
+        total.add(self.take_catalogue(store, now))
         total.add(store.run(lambda session: self.tidy(session, now)))
         return total
 
@@ -161,6 +128,39 @@ class Noticer:
         session.flush()
         self._gather(session, heard, found, now, touched)
         crash_point("learner.feedback-gathered")
+        return found
+
+    def take_catalogue(self, store: Store, now: datetime.datetime) -> Noticed:
+        """Compares the next batch of new catalogue entries with what was heard before; a span that one of them explains
+        is looked at as if it had just come with that proposal. One batch a turn, for it is slow."""
+        with store.reading() as session:
+            batch = rematch.read(session, self.config, self._blocked, now)
+        if batch is None:
+            return Noticed()
+        proposals = rematch.match(batch, self.config.cluster.catalogue)
+        return store.run(lambda session: self._explain(session, batch, proposals, now))
+
+    def _explain(
+        self, session: Session, batch: rematch.Batch, proposals: rematch.Proposals, now: datetime.datetime
+    ) -> Noticed:
+        lock(session, "names")
+        if not rematch.strike_out(session, batch):
+            return Noticed()
+        found = Noticed(entities=len(batch.ids))
+        self._follow(session)
+        heard: list[Evidence] = []
+        touched: set[str] = set()
+        for span, query in rematch.rows(session, proposals):
+            span.proposals = proposals[span.id]
+            found.explained_late += 1
+            for mention in session.scalars(select(Mention).where(Mention.span_id == span.id)).all():
+                touched.add(mention.name_id)
+                session.delete(mention)
+                found.mentions -= 1
+            heard += evidence.of_span(span, query, self.config.evidence, self.known, self._blocked).evidence
+        session.flush()
+        self._gather(session, heard, found, now, touched)
+        crash_point("learner.catalogue-matched")
         return found
 
     def tidy(self, session: Session, now: datetime.datetime) -> Noticed:

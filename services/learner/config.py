@@ -59,7 +59,8 @@ class ClusterConfig:
             it is spelled.
         spellings: how many spellings of a name are kept to compare with.
         examples: newest mentions of a name from which its best spelling is made.
-        batch: spans and corrections handled in one transaction.
+        batch: spans and corrections, or new catalogue entries, handled in one transaction.
+        spans: newest spans that new catalogue entries are compared with.
     """
 
     join: Share = 0.2
@@ -68,6 +69,7 @@ class ClusterConfig:
     spellings: Count = 8
     examples: Count = 200
     batch: Count = 500
+    spans: Count = 4000
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

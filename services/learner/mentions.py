@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.store.models import Feedback, Mention, Name, Span
+from services.store.models import CatalogueEntity, Feedback, Mention, Name, Span
 
 
 def of_queries(session: Session, queries: Collection[str]) -> dict[str, list[Mention]]:
@@ -41,3 +41,9 @@ def waiting(session: Session) -> tuple[int, int]:
     spans = select(func.count()).select_from(Span).where(Span.clustered.is_(False))
     feedback = select(func.count()).select_from(Feedback).where(Feedback.handled.is_(False))
     return session.scalar(spans) or 0, session.scalar(feedback) or 0
+
+
+def entities_waiting(session: Session) -> int:
+    """How many entries of the catalogue were not compared with what was heard before they came."""
+    new = select(func.count()).select_from(CatalogueEntity).where(CatalogueEntity.matched.is_(False))
+    return session.scalar(new) or 0

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from services.learner import alarms
-from services.learner.mentions import waiting
+from services.learner.mentions import entities_waiting, waiting
 from services.learner.monitor import FIGURES
 from services.learner.names import STATUSES
 from services.store.database import Store
@@ -68,11 +68,13 @@ class LearnerCollector(Collector):
             by_status = select(Job.status, func.count()).group_by(Job.status)
             jobs = dict(session.execute(by_status).all())
             spans, feedback = waiting(session)
+            entities = entities_waiting(session)
             opened = {alarm.figure for alarm in alarms.open_alarms(session)}
             last = session.scalar(select(func.max(Window.at)))
         yield _gauges("names", "Names by status.", "status", {status: names.get(status, 0) for status in STATUSES})
         yield _gauges("jobs", "Jobs by status.", "status", {status: jobs.get(status, 0) for status in _JOBS})
-        yield _gauges("waiting", "Rows not looked at yet.", "kind", {"spans": spans, "feedback": feedback})
+        rows = {"spans": spans, "feedback": feedback, "entities": entities}
+        yield _gauges("waiting", "Rows not looked at yet.", "kind", rows)
         about = "Whether a figure of the traffic has moved."
         yield _gauges("drift", about, "figure", {figure: float(figure in opened) for figure in FIGURES})
         if last is not None:
@@ -90,6 +92,8 @@ class LearnerCollector(Collector):
             "feedback": noticed.feedback,
             "mentions": noticed.mentions,
             "explained": noticed.explained,
+            "entities": noticed.entities,
+            "explained_late": noticed.explained_late,
             "names_new": noticed.new,
             "names_merged": noticed.merged,
             "names_dropped": noticed.dropped,

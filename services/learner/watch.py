@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from asr.decode.lm import LanguageModel
 from services.learner import alarms, monitor, triggers
 from services.learner.alarms import Alarm
-from services.learner.candidates import Noticed, Noticer
+from services.learner.candidates import Noticer
 from services.learner.config import LearnerConfig
+from services.learner.noticed import Noticed
 from services.learner.webhook import Webhook
 from services.store.database import Store
 

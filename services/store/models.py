@@ -12,7 +12,19 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -141,7 +153,11 @@ class Feedback(Base):
 
 
 class CatalogueEntity(Base):
-    """A name that is known to exist: a contact, an artist, a place, a trending search."""
+    """A name that is known to exist: a contact, an artist, a place, a trending search.
+
+    Attributes:
+        matched: whether it was compared with what had been heard before it came.
+    """
 
     __tablename__ = "entities"
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
@@ -150,6 +166,7 @@ class CatalogueEntity(Base):
     source: Mapped[str] = mapped_column(String(64), default="")
     weight: Mapped[float] = mapped_column(Float, default=1.0)
     at: Mapped[datetime.datetime]
+    matched: Mapped[bool] = mapped_column(default=False, server_default=false(), index=True)
 
 
 class Name(Base):

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from services.learner import names
-from services.learner.candidates import Noticed, Noticer
+from services.learner.candidates import Noticer
 from services.learner.config import LearnerConfig, load_learner_config
 from services.learner.mentions import waiting
+from services.learner.noticed import Noticed
 from services.store.database import Store
 from services.store.models import AuditEntry, Feedback, Mention, Name, Span
 from tests.services.crashing import crash
