@@ -56,7 +56,7 @@ def variance(findings: Findings) -> Iterator[Advice]:
             "variance",
             "Regularise (SpecAugment, dropout, checkpoint averaging) or train on more data of the same kind (hours, "
             "speed perturbation, synthetic speech): on held-out data of the training distribution the model makes "
-            f"{_points(gap)} points more errors than on the data it was trained on.",
+            f"{_points(gap)} points more errors than on the data it was trained on{_most_of_all(gap)}.",
             _figures(gap),
             gap.difference.value,
         )
@@ -351,6 +351,14 @@ def _figures(gap: Gap) -> dict[str, float]:
     rate = gap.difference
     figures = {"gap": rate.value, "low": rate.low, "high": rate.high}
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def _most_of_all(gap: Gap) -> str:
+    """The corpus with the largest step, where it has one of several."""
+    worst = gap.corpora[0] if gap.corpora else None
+    if worst is None or not worst.clear or not worst.corpus:
+        return ""
+    return f", most of all in {worst.corpus} ({100 * (worst.difference.value or 0.0):.1f} points)"
 
 
 def _points(gap: Gap) -> str:

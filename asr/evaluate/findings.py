@@ -228,6 +228,27 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class CorpusGap:
+    """The step from one rung to the next within a corpus that both have.
+
+    Attributes:
+        corpus: its name.
+        lower, upper: its WER on each rung.
+        difference: upper minus lower, with its interval.
+    """
+
+    corpus: str
+    lower: Rate
+    upper: Rate
+    difference: Rate
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval lies wholly above zero."""
+        return self.difference.low is not None and self.difference.low > 0
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """The step from one known rung to the next.
 
@@ -237,8 +258,11 @@ class Gap:
         causes: for "mixed", the kinds that cannot be told apart; else the kind alone.
         lower, upper: names of the rungs; lower is "perfect" where no reference was given.
         difference: upper minus lower, with a bootstrap interval in which speakers and recordings that both rungs
-            have are drawn together; a given number counts as exact.
+            have are drawn together; a given number counts as exact. Bias, variance and noise are compared like for
+            like where the rungs hold the same corpora in other shares (see `asr.evaluate.like_for_like`).
         clear: whether the interval lies wholly above zero.
+        as_they_stand: difference of the rungs' rates as printed, where `difference` weighs corpora alike; else None.
+        corpora: the step within each corpus that both rungs have, largest first; empty with a single corpus.
     """
 
     kind: GapKind
@@ -247,6 +271,8 @@ class Gap:
     upper: str
     difference: Rate
     clear: bool
+    as_they_stand: float | None = None
+    corpora: tuple[CorpusGap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr.evaluate.differences import rate_difference
 from asr.evaluate.evaluation import Rate
 from asr.evaluate.findings import Gap, GapKind, GroupRate, Ladder, Rung, RungKind
-from asr.evaluate.measure import Scored, rates, select, units_of
-from asr.evaluate.results import ScoredUtterance
+from asr.evaluate.like_for_like import MIN_CHANGE, by_corpus, counts, difference, weights, wer
+from asr.evaluate.measure import Scored, select
 from asr.evaluate.slices import CLEAN, SNR_STEP_DB, NoiseCondition, noise_condition
-from asr.evaluate.statistics import Floats, Integers, Resampling, units
+from asr.evaluate.statistics import Resampling
 
 NAMES: Mapping[RungKind, str] = {
     "reference": "reference",
@@ -86,10 +85,12 @@ def ladder(levels: Sequence[Level], references: Mapping[str, float], resampling:
 
 
 def _rung(level: Level, resampling: Resampling) -> Rung:
-    errors, words = _counts(level.scored)
-    (wer,) = rates([errors.tolist()], [words.tolist()], units_of(level.scored.items)[0], resampling)
-    conditions = _conditions(level.scored, resampling) if level.kind == "car" else ()
-    return Rung(level.kind, NAMES[level.kind], wer, len(errors), int(words.sum()), level.source, conditions)
+    scored = level.scored
+    conditions = _conditions(scored, resampling) if level.kind == "car" else ()
+    words = int(counts(scored)[1].sum())
+    return Rung(
+        level.kind, NAMES[level.kind], wer(scored, resampling), len(scored.items), words, level.source, conditions
+    )
 
 
 def _conditions(scored: Scored, resampling: Resampling) -> tuple[GroupRate, ...]:
@@ -102,8 +103,8 @@ def _conditions(scored: Scored, resampling: Resampling) -> tuple[GroupRate, ...]
     groups = []
     for (kind, louder), indices in sorted(members.items()):
         part = select(scored, indices)
-        errors, words = _counts(part)
-        (rate,) = rates([errors.tolist()], [words.tolist()], units_of(part.items)[0], resampling)
+        errors, words = counts(part)
+        rate = wer(part, resampling)
         name = str(NoiseCondition(kind, None if np.isinf(louder) else -louder))
         inserted = sum(alignment.words.insertions for alignment in part.alignments)
         groups.append(GroupRate(name, len(indices), int(words.sum()), int(errors.sum()), inserted, rate))
@@ -120,32 +121,48 @@ def _gaps(known: Mapping[RungKind, Level], floor: tuple[str, float], resampling:
             continue
         level = known[kind]
         if below is None:
-            rate = _rung(level, resampling).wer or Rate(None, None, None)
-            difference = Rate(*(None if v is None else v - floor[1] for v in (rate.value, rate.low, rate.high)))
+            # A reference is measured on the test, so the training error is weighed as the test is.
+            test = known["dev"].scored if "dev" in known and len(causes) == 1 and floor[1] else None
+            step, plain = _above(level.scored, floor[1], test, resampling)
         else:
-            difference = _difference(below.scored, level.scored, resampling)
+            # A mismatch is a difference of kinds: weighing them alike would hide it.
+            like = len(causes) == 1 and cause != "mismatch"
+            step, plain = _between(below.scored, level.scored, resampling, like=like)
         gaps.append(
             Gap(
                 causes[0] if len(causes) == 1 else "mixed",
                 tuple(causes),
                 NAMES[below.kind] if below else floor[0],
                 NAMES[kind],
-                difference,
-                clear=difference.low is not None and difference.low > 0,
+                step,
+                clear=step.low is not None and step.low > 0,
+                as_they_stand=plain,
+                corpora=by_corpus(below.scored, level.scored, resampling) if below else (),
             )
         )
         below, causes = level, []
     return gaps
 
 
-def _difference(lower: Scored, upper: Scored, resampling: Resampling) -> Rate:
-    items: tuple[ScoredUtterance, ...] = (*lower.items, *upper.items)
-    unit: Integers = units([i.utterance.speaker for i in items], [i.item for i in items])[0]
-    (a, b), count = (_counts(lower), _counts(upper)), len(lower.items)
-    return rate_difference((a[0], b[0]), (a[1], b[1]), (unit[:count], unit[count:]), resampling)
+def _above(scored: Scored, floor: float, test: Scored | None, resampling: Resampling) -> tuple[Rate, float | None]:
+    """How far a rate lies above a given number, with the corpora of `test` in its shares; and how far as it stands."""
+    plain = _minus(wer(scored, resampling), floor)
+    weight = weights(scored, test) if test is not None else None
+    return _chosen(plain, None if weight is None else _minus(wer(scored, resampling, weight[0]), floor))
 
 
-def _counts(scored: Scored) -> tuple[Floats, Floats]:
-    """Word errors and reference words of each item, each of shape (N,)."""
-    table = np.array([(a.words.errors, a.words.length) for a in scored.alignments], np.float64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+def _between(lower: Scored, upper: Scored, resampling: Resampling, *, like: bool) -> tuple[Rate, float | None]:
+    """The difference of two sets, weighed alike if asked for; and as they stand, where that is another."""
+    plain = difference(lower, upper, resampling)
+    weight = weights(lower, upper) if like else None
+    return _chosen(plain, None if weight is None else difference(lower, upper, resampling, weight))
+
+
+def _chosen(plain: Rate, alike: Rate | None) -> tuple[Rate, float | None]:
+    if alike is None or alike.value is None or plain.value is None or abs(alike.value - plain.value) < MIN_CHANGE:
+        return plain, None
+    return alike, plain.value
+
+
+def _minus(rate: Rate, floor: float) -> Rate:
+    return Rate(*(None if value is None else value - floor for value in (rate.value, rate.low, rate.high)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from asr.evaluate.findings import Findings, GroupRate, Rung
+from asr.evaluate.findings import Findings, Gap, GroupRate, Rung
 from services.cli import output
 from services.cli.evaluate_tables import (
     WORDS_SHOWN,
@@ -123,10 +123,21 @@ def _ladder(findings: Findings) -> None:
             "missing" if rung.wer is None else percent(rung.wer.value),
             "" if rung.wer is None else interval(rung.wer),
             "" if gap is None else f"{100 * (gap.difference.value or 0.0):+.1f}",
-            "" if gap is None else " or ".join(gap.causes) + (", the largest" if largest else ""),
+            "" if gap is None else _cause(gap, largest=largest),
             style=_style(rung, largest=largest),
         )
+        for part in gap.corpora if gap else ():
+            step = f"{100 * (part.difference.value or 0.0):+.1f}"
+            name = escape(f"  {part.corpus or '(no name)'}")
+            table.add_row(name, percent(part.upper.value), interval(part.upper), step, "within the corpus", style="dim")
     output.console.print(table)
+
+
+def _cause(gap: Gap, *, largest: bool) -> str:
+    alike = (
+        "" if gap.as_they_stand is None else f", corpora weighed alike (as they stand {100 * gap.as_they_stand:+.1f})"
+    )
+    return " or ".join(gap.causes) + (", the largest" if largest else "") + alike
 
 
 def _style(rung: Rung, *, largest: bool) -> str | None:

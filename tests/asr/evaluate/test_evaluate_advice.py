@@ -9,6 +9,7 @@ from asr.evaluate import Resampling, Results, ScoredUtterance
 from asr.evaluate.advice import RULES
 from asr.evaluate.analyse import analyse
 from asr.evaluate.names import Names
+from asr.evaluate.report import report_html
 from asr.evaluate.statistics import MIN_UNITS
 
 QUICK = Resampling(resamples=200, flips=300)
@@ -86,6 +87,47 @@ def test_gaps_add_up_from_the_reference_to_the_car():
     assert sum(gap.difference.value for gap in ladder.gaps) == pytest.approx(ladder.rungs[-1].wer.value - 0.04)
     assert [rung.name for rung in ladder.rungs[:2]] == ["person", "tiny"]
     assert [(group.group, group.utterances) for group in ladder.rungs[-1].conditions] == [("cabin 5 dB", 300)]
+
+
+def test_rungs_with_the_same_corpora_in_other_shares_are_compared_like_for_like():
+    """The training sample is easy speech mostly, the test hard speech mostly: that is no variance and no bias."""
+    trained = results(run(0.05, seed=1, count=540, corpus="easy"), run(0.3, seed=2, count=60, corpus="hard"))
+    held_out = results(run(0.05, seed=3, count=60, corpus="easy"), run(0.3, seed=4, count=540, corpus="hard"))
+    findings = analyse(held_out, train=trained, train_dev=held_out, references={"person": 0.27}, resampling=QUICK)
+    bias, variance, mismatch = findings.ladder.gaps
+    rates = {rung.kind: rung.wer.value for rung in findings.ladder.rungs if rung.wer}
+    for gap, raw in ((bias, rates["train"] - 0.27), (variance, rates["train_dev"] - rates["train"])):
+        assert gap.as_they_stand == pytest.approx(raw)
+        assert abs(raw) > 0.15
+        assert gap.difference.value == pytest.approx(0.0, abs=0.05)
+        assert not gap.clear
+    assert (mismatch.difference.value, mismatch.as_they_stand, mismatch.clear) == (0.0, None, False)
+    assert not set(GAPS) & set(advised(findings))
+    # Worse on the hard speech alone: that is variance, and there.
+    worse = results(run(0.05, seed=3, count=60, corpus="easy"), run(0.6, seed=4, count=540, corpus="hard"))
+    findings = analyse(worse, train=trained, train_dev=worse, references={"person": 0.27}, resampling=QUICK)
+    gap = findings.ladder.gaps[1]
+    assert [part.corpus for part in gap.corpora] == ["hard", "easy"]
+    assert [part.clear for part in gap.corpora] == [True, False]
+    assert gap.corpora[0].difference.value == pytest.approx(0.3, abs=0.06)
+    assert gap.difference.value == pytest.approx(0.9 * gap.corpora[0].difference.value, abs=0.03)
+    assert findings.ladder.gaps[findings.ladder.largest] is gap
+    assert "most of all in hard" in advised(findings)["variance"].text
+    page = report_html(findings)
+    assert f"corpora weighed alike (as they stand +{100 * gap.as_they_stand:.1f})" in page
+    assert f">hard +{100 * gap.corpora[0].difference.value:.1f}</span>" in page
+
+
+def test_a_mismatch_is_not_weighed_away_and_strange_corpora_are_compared_as_they_stand():
+    held_out = results(run(0.05, seed=1, count=540, corpus="easy"), run(0.3, seed=2, count=60, corpus="hard"))
+    test = results(run(0.05, seed=3, count=60, corpus="easy"), run(0.3, seed=4, count=540, corpus="hard"))
+    car = results(run(0.5, seed=5, corpus="real car"))
+    *_, mismatch, noise = analyse(test, train_dev=held_out, train=held_out, car=car, resampling=QUICK).ladder.gaps
+    assert mismatch.difference.value == pytest.approx(0.2, abs=0.05)
+    assert {part.corpus for part in mismatch.corpora} == {"easy", "hard"}
+    assert noise.difference.value == pytest.approx(0.5 - 0.275, abs=0.05)
+    assert noise.as_they_stand is None
+    assert noise.corpora == ()
 
 
 def test_missing_rungs_are_named_and_what_they_hide_is_not_told_apart():
