@@ -12,7 +12,7 @@ from asr.evaluate.advice import advise
 from asr.evaluate.breakdowns import breakdowns
 from asr.evaluate.differences import group_p
 from asr.evaluate.evaluation import Evaluation
-from asr.evaluate.fairness import fairness
+from asr.evaluate.fairness import GROUPED_BY, fairness
 from asr.evaluate.findings import Findings, ReadUtterance, SliceFinding, Step
 from asr.evaluate.ladder import Level, ladder, split_by_noise
 from asr.evaluate.measure import Scored, measure, score, units_of
@@ -92,8 +92,16 @@ def worst_slices(
         if part.dimension != "speaker":
             p_value = _slice_p(scored, members[part.dimension][part.value], resampling)
         wer_if_fixed = (whole.word_errors - saved) / whole.words
-        found.append(SliceFinding(part, rest_wer, wer_if_fixed, saved, p_value, part.units >= MIN_UNITS))
+        only_in = _only_corpus(scored, members[part.dimension][part.value]) if part.dimension in GROUPED_BY else ""
+        found.append(SliceFinding(part, rest_wer, wer_if_fixed, saved, p_value, part.units >= MIN_UNITS, only_in))
     return tuple(sorted(found, key=lambda s: (not s.enough, -(s.result.wer.value or 0.0), s.result.value)))
+
+
+def _only_corpus(scored: Scored, indices: Integers) -> str:
+    """The corpus of all these items, if the test has others; else ""."""
+    whole = {item.utterance.corpus for item in scored.items}
+    own = {scored.items[index].utterance.corpus for index in indices}
+    return own.pop() if len(own) == 1 < len(whole) else ""
 
 
 def _slice_p(scored: Scored, indices: Integers, resampling: Resampling) -> float | None:

@@ -9,17 +9,20 @@ has at least `MIN_UNITS` speakers (recordings, where no speaker is known). They 
 - *alike* if the whole interval of their difference lies within the margin, the larger of `MARGIN` and
   `MARGIN_SHARE` of the corpus's WER;
 - otherwise there is *too little data* to tell, as there is of any group with fewer speakers.
+
+A group with nobody beside it in its corpus (an accent that all its speakers have) is measured and compared with none.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from asr.evaluate.differences import group_p, rate_difference
-from asr.evaluate.findings import FairDifference, FairGroup, Fairness, Verdict
+from asr.evaluate.fairness_types import FairDifference, FairGroup, Fairness, Verdict
 from asr.evaluate.measure import Scored, rates
 from asr.evaluate.slices import DIMENSIONS, UNKNOWN
 from asr.evaluate.statistics import MIN_UNITS, Floats, Integers, Resampling, holm
@@ -46,8 +49,6 @@ def fairness(scored: Scored, resampling: Resampling | None = None) -> Fairness:
     for corpus in sorted(set(corpora)):
         for dimension in GROUPED_BY:
             members = _members(scored, np.flatnonzero(corpora == corpus), dimension)
-            if len(members) < 2:
-                continue
             part = _Part(scored, corpus, dimension, resampling)
             found = {group: part.group(group, indices) for group, indices in members.items()}
             groups += sorted(found.values(), key=lambda g: (not g.enough, -(g.wer.value or 0.0)))
@@ -57,7 +58,9 @@ def fairness(scored: Scored, resampling: Resampling | None = None) -> Fairness:
             differences += [part.difference((found[a], members[a]), (found[b], members[b]), margin) for a, b in pairs]
     judged = _judged(differences)
     largest = judged[0] if judged and judged[0].verdict == "different" else None
-    return Fairness(tuple(groups), tuple(judged), largest, RULE)
+    beside = Counter((group.corpus, group.dimension) for group in groups)
+    alone = tuple(group for group in groups if beside[group.corpus, group.dimension] == 1)
+    return Fairness(tuple(groups), tuple(judged), largest, RULE, alone)
 
 
 def _members(scored: Scored, indices: Integers, dimension: str) -> dict[str, Integers]:

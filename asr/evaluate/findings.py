@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from asr.evaluate.evaluation import CalibrationBin, Evaluation, Rate, SliceResult
+from asr.evaluate.fairness_types import Fairness
 
 StepKind = Literal["hit", "substitution", "deletion", "insertion", "split", "merge", "shift"]
 """What became of a stretch of words; `split`, `merge` and `shift` are one word (or name) whose boundaries were heard
@@ -22,7 +23,6 @@ elsewhere: as more words, as fewer, or as equally many."""
 
 RungKind = Literal["reference", "train", "train_dev", "dev", "car"]
 GapKind = Literal["bias", "variance", "mismatch", "noise", "mixed"]
-Verdict = Literal["different", "alike", "too little data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ class SliceFinding:
         p_value: two-sided, of a difference between the slice and the rest (`asr.evaluate.differences.group_p`); None
             where either has too few units to test, or the same units stand on both sides.
         enough: whether it has at least `MIN_UNITS` units; a slice without is never the ground of advice.
+        only_in: the corpus that holds all of a gender, an age or an accent, where the test has others too: such a
+            slice cannot be told from its corpus; else "".
     """
 
     result: SliceResult
@@ -94,6 +96,7 @@ class SliceFinding:
     errors_saved: float
     p_value: float | None
     enough: bool
+    only_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,73 +310,6 @@ class Advice:
     text: str
     figures: dict[str, float]
     gain: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FairGroup:
-    """A group of speakers within one corpus.
-
-    Attributes:
-        corpus: the groups of one corpus only are compared, so that an accent is not confused with a corpus.
-        dimension: "gender", "age" or "accent".
-        group: its value.
-        utterances, words: how many.
-        wer: with its interval.
-        unit, units: what was resampled and how many; where speakers are known they are the units, however few.
-        enough: whether there are units enough to compare it.
-    """
-
-    corpus: str
-    dimension: str
-    group: str
-    utterances: int
-    words: int
-    wer: Rate
-    unit: str
-    units: int
-    enough: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FairDifference:
-    """Two groups of one dimension within one corpus.
-
-    Attributes:
-        corpus, dimension: where.
-        better, worse: the groups by WER.
-        difference: WER of the worse minus that of the better, with its bootstrap interval.
-        p_value: studentised permutation of units between the groups; None where a speaker stands in both.
-        p_holm: corrected for all pairs tested.
-        verdict: "different" (p_holm below 0.05), "alike" (the whole interval within `margin`), else "too little data".
-        margin: differences below this do not matter (see `asr.evaluate.fairness`).
-    """
-
-    corpus: str
-    dimension: str
-    better: str
-    worse: str
-    difference: Rate
-    p_value: float | None
-    p_holm: float | None
-    verdict: Verdict
-    margin: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fairness:
-    """Whether some groups of speakers are served worse.
-
-    Attributes:
-        groups: by corpus and dimension, worst first within.
-        differences: every pair of groups that have units enough; different ones first, largest first.
-        largest: the largest difference that is significant; None if none is.
-        rule: how differences were judged, in words, to print beside them.
-    """
-
-    groups: tuple[FairGroup, ...]
-    differences: tuple[FairDifference, ...]
-    largest: FairDifference | None
-    rule: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,9 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and any(isinstance(entry, dict) for entry in value):
+            for number, entry in enumerate(value, start=1):
+                yield from _flat({f"{key}.{number}": entry}, prefix)
         elif isinstance(value, list | tuple):
             yield f"{prefix}{key}", ", ".join(map(_place, value))
         else:

@@ -110,6 +110,9 @@ def _fairness(findings: Findings) -> None:
         f"{counts['too little data']} pairs and {small} groups with too little data to tell",
         highlight=False,
     )
+    alone = ", ".join(f"{group.dimension} {group.group} in {group.corpus}" for group in fairness.alone)
+    if alone:
+        output.console.print(escape(f"not to be told from their corpus: {alone}"), highlight=False)
 
 
 def _ladder(findings: Findings) -> None:

@@ -252,8 +252,21 @@ def test_an_accent_that_only_one_corpus_has_is_compared_with_nobody():
         spoken_by("f", 0.1, corpus="reading", accent="us"),
         spoken_by("f", 0.6, corpus="learners", accent="mandarin"),
     )
-    fairness = analyse(results(*parts), resampling=QUICK).fairness
-    assert (fairness.groups, fairness.differences, fairness.largest) == ((), (), None)
+    findings = analyse(results(*parts), resampling=QUICK)
+    fairness = findings.fairness
+    assert (fairness.differences, fairness.largest) == ((), None)
+    assert {(group.corpus, group.group) for group in fairness.alone if group.dimension == "accent"} == {
+        ("reading", "us"),
+        ("learners", "mandarin"),
+    }
+    assert {part.result.value: part.only_in for part in findings.slices if part.result.dimension == "accent"} == {
+        "us": "reading",
+        "mandarin": "learners",
+    }
+    assert all(not part.only_in for part in findings.slices if part.result.dimension != "accent")
+    page = report_html(findings)
+    assert "accent “mandarin” in learners" in page
+    assert "only in learners" in page
 
 
 def test_few_speakers_are_too_little_data_however_much_they_say():

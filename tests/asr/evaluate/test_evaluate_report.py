@@ -258,6 +258,15 @@ def test_the_report_names_what_was_found():
         assert pair.hypothesis in page.words
 
 
+def test_settings_of_pooled_runs_are_lines_of_their_own():
+    run = Results(
+        (ScoredUtterance(Utterance("a.wav", 1.0, "call"), "call"),),
+        settings={"threads": 1, "runs": [{"a": {"b": 1}}, {"a": {"b": [2, 3]}}]},
+    )
+    html = report_html(analyse(run, resampling=QUICK))
+    assert "<dt>runs.1.a.b</dt><dd>1</dd><dt>runs.2.a.b</dt><dd>2, 3</dd>" in html
+
+
 def test_parts_that_say_nothing_are_not_there():
     quiet = analyse(Results((ScoredUtterance(Utterance("a.wav", 1.0, "call"), "call"),)), resampling=QUICK)
     page = Page(report_html(quiet))
