@@ -73,6 +73,18 @@ def test_synthetic_speech_leaves_the_held_out_names_alone(walked):
     assert not [name for name in held_out if name in spoken]
 
 
+def test_held_out_speakers_are_in_no_training_and_in_no_text(walked):
+    run = walked / "runs/fine-tune"
+    held_out, trained_on = (read_manifest(run / name).utterances for name in ("held-out.jsonl", "trained-on.jsonl"))
+    assert not {row.speaker for row in held_out} & {row.speaker for row in trained_on}
+    known = set((walked / "text/transcripts.txt").read_text().splitlines())
+    assert known
+    assert not known & {row.text for row in held_out}
+    page = (walked / "report.html").read_text()
+    assert "held-out error" in page
+    assert "not measured" not in page
+
+
 def test_the_bundle_holds_the_fine_tuned_model_with_the_own_language_model(walked):
     mine = load_bundle(walked / "bundles" / (walked / "bundles/mine").read_text().strip())
     default = load_bundle()
