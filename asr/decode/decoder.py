@@ -10,6 +10,7 @@ import numpy as np
 
 from asr.decode import confidence
 from asr.decode.config import DecoderConfig
+from asr.decode.expected import expected, whole_names
 from asr.decode.greedy import GreedySearch
 from asr.decode.lm import LanguageModel
 from asr.decode.respell import distinct, respelled
@@ -54,7 +55,8 @@ class Decoder:
             from asr.decode.beam import BeamModel  # numba is slow to import, and greedy decoding does without
 
             self._model = BeamModel(tokens, config, lm)
-        self._expected = lm.phrases if lm and config.kind == "beam" else ()
+        self._expected = expected(lm) if lm and config.kind == "beam" else ()
+        self._names = whole_names(lm) if lm else frozenset()
         self._expecting = self.hints(()) if self._expected else None
 
     def stream(self, hints: Hints | None = None) -> DecoderStream:
@@ -84,7 +86,8 @@ class Decoder:
     def hints(self, phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
         """Compiles phrase hints for this decoder's streams; see `asr.decode.hints`.
 
-        What the language model expects by itself (`LanguageModel.phrases`) is hinted at too.
+        What the language model expects by itself (`LanguageModel.phrases`) is hinted at too, as far as there is room
+        behind the phrases given; what there is none for is counted in the result.
 
         Args:
             phrases: texts and boosts, -20 to 20; 0 means `DecoderConfig.hint_boost`, negative makes a phrase less
@@ -106,7 +109,15 @@ class Decoder:
         own = [phrase for phrase in self._expected if phrase[0] not in said]
         compiled = compile_hints([*given, *own], classes, self.tokens, self._model.pricing)
         mine = {text for text, _ in own}
-        return replace(compiled, unused=tuple(each for each in compiled.unused if each[0] not in mine))
+        left = [text for text, _ in compiled.unused if text in mine]
+        names = sum(text in self._names for text in left)
+        unused = tuple(each for each in compiled.unused if each[0] not in mine)
+        return replace(compiled, unused=unused, names_left_out=names, spellings_left_out=len(left) - names)
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """Names of the language model, and further spellings, that find no room even in a stream without hints."""
+        return (self._expecting.names_left_out, self._expecting.spellings_left_out) if self._expecting else (0, 0)
 
     def respelled(self, hypothesis: Hypothesis) -> Hypothesis:
         """With what stands for a learned name written as that name."""

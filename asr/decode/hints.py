@@ -71,6 +71,8 @@ class Hints:
         graph: the automaton.
         unused: phrases and items that play no part, as given, with the reasons.
         phrases: how many play one.
+        names_left_out, spellings_left_out: of what the language model expects by itself, what there was no room for:
+            names as they are written, and further spellings.
     """
 
     key: str
@@ -78,6 +80,8 @@ class Hints:
     graph: Graph
     unused: tuple[Unused, ...]
     phrases: int
+    names_left_out: int = 0
+    spellings_left_out: int = 0
 
 
 def content_key(phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]]) -> str:

@@ -139,6 +139,7 @@ def status(
     """
     from sqlalchemy import func, select
 
+    from services.recognizer.live_names import LiveNamesConfig
     from services.registry import Registry
     from services.store.models import Job, LearnedBundle, Name
 
@@ -156,16 +157,24 @@ def status(
         opened.close()
     found = Registry(registry)
     live = found.live() if registry.is_dir() else ""
+    most = LiveNamesConfig().most
+    left_out = max(0, counts.get("approved", 0) - most)
     if json_:
         rows = [
             {"hash": b.hash, "parent": b.parent, "status": b.status, "job": b.job_id, "verdict": b.verdict}
             for b in bundles
         ]
-        output.emit_json({"live": live, "names": counts, "jobs": [_job_row(job) for job in jobs], "bundles": rows})
+        told = {"live": live, "names": counts, "left_out": left_out, "jobs": [_job_row(job) for job in jobs]}
+        output.emit_json({**told, "bundles": rows})
         return
     say = output.console.print
     say(f"live: {live or 'no registry yet'}", highlight=False)
     say("names: " + (", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"), highlight=False)
+    if left_out:
+        say(
+            f"a server serves {most} approved names unless --live-names says otherwise: {left_out} wait",
+            highlight=False,
+        )
     for job in jobs:
         _show_job(job)
     for each in bundles:

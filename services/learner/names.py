@@ -232,16 +232,27 @@ def revision(session: Session) -> Revision:
     return Revision(_approved_count(session), session.scalar(select(func.max(Name.changed_at))))
 
 
-def approved(session: Session, limit: int) -> tuple[list[tuple[str, tuple[str, ...]]], int]:
-    """The names to serve, most mentioned first, then those approved last, and how many are left out.
+def approved(
+    session: Session, limit: int, now: datetime.datetime | None = None
+) -> tuple[list[tuple[str, tuple[str, ...]]], int]:
+    """The names to serve, the most wanted first, and how many are left out.
+
+    Those that were approved in the last day come first, since nobody can have asked for them often yet; then those that
+    most users said, then the newest.
+
+    Args:
+        session: of the store.
+        limit: at most so many.
+        now: the time; None for the clock's.
 
     Returns:
         Texts with their other spellings, and how many approved names are beyond `limit`.
     """
+    old = Name.changed_at <= (now or datetime.datetime.now(datetime.UTC)) - DAY
     ordered = (
         select(Name.text, Name.spellings)
         .where(Name.status == "approved")
-        .order_by(Name.mentions.desc(), Name.changed_at.desc(), Name.id)
+        .order_by(old, Name.users.desc(), Name.mentions.desc(), Name.changed_at.desc(), Name.id)
         .limit(limit)
     )
     found = [(text, tuple(spellings)) for text, spellings in session.execute(ordered)]

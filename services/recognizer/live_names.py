@@ -11,13 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from services.recognizer.phrases import MAX_IN_REQUEST
-from services.recognizer.served_names import Compiling, ServedNames
+from services.recognizer.served_names import Compiling, Hinted, ServedNames
 
 if TYPE_CHECKING:
     from services.learner.names import Revision
@@ -32,8 +32,9 @@ class LiveNamesConfig:
     """How approved names are served.
 
     Attributes:
-        most: at most so many, the most mentioned and then the newest; the rest is counted. 0: none. A thousand take
-            14 ms to compile (docs/hints.md), which every request with other phrases of its own pays.
+        most: at most so many, those approved in the last day and then those of most users; the rest is counted. 0:
+            none. A thousand take 14 ms to compile (docs/hints.md), which every request with other phrases of its own
+            pays.
         boost: of each, in nats, to 20; 0: the bundle's own, as for phrases of a request. More than that, because a name
             that nobody taught the acoustic model is spelled badly; too much, and other words become parts of names.
         follow_s: how often the store is asked whether they changed.
@@ -63,7 +64,9 @@ class LiveNames:
 
     Attributes:
         current: for the next stream; the last known while the source cannot be read.
-        left_out: approved names beyond the bound.
+        left_out: what is not served for want of room, by kind: names that are approved (``left_out``) and their
+            further spellings (``spellings_left_out``), names that the bundle learned (``learned_left_out``) and their
+            further spellings (``learned_spellings_left_out``). Of several bundles that with least room counts.
     """
 
     def __init__(
@@ -73,10 +76,10 @@ class LiveNames:
         recognizers: Callable[[], Sequence[Compiling]],
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        self.current, self.left_out = ServedNames(), 0
+        self.current, self.left_out = ServedNames(), _left_out(0, ())
         self._source, self._config, self._recognizers, self._on_failure = source, config, recognizers, on_failure
         self._revision: Revision | None = None
-        self._read_at = 0.0
+        self._read_at, self._beyond = 0.0, 0
         self._failing = False
         self._one = threading.Lock()
 
@@ -103,20 +106,55 @@ class LiveNames:
                 self._failing = True
 
     def _look(self) -> None:
+        self._tell()
         if not self._config.most:
             return
-        for recognizer in self._recognizers():  # a bundle that is new here has none compiled
-            self.current.compile(recognizer)
         revision = self._source.revision()
         now = time.monotonic()
         if revision == self._revision and now - self._read_at < RELOAD_S:
             return
-        found, left_out = self._source.approved(self._config.most)
+        found, self._beyond = self._source.approved(self._config.most)
         names, spellings = tuple(text for text, _ in found), {text: tuple(others) for text, others in found}
         if (names, spellings) != (self.current.names, self.current.spellings):
             served = ServedNames(names, self._config.boost, spellings)
             for recognizer in self._recognizers():
                 served.compile(recognizer)
             self.current = served
-            log.info("%d approved names are served, %d are left out", len(names), left_out)
-        self.left_out, self._revision, self._read_at = left_out, revision, now
+            log.info("%d approved names are served", len(names))
+        self._revision, self._read_at = revision, now
+        self._tell()
+
+    def _tell(self) -> None:
+        """Counts what is left out in the bundles that answer now, and says so if that has changed.
+
+        What was not compiled for one yet is compiled by this.
+        """
+        left_out = _left_out(self._beyond, [(each, self.current.compile(each)) for each in self._recognizers()])
+        if left_out != self.left_out:
+            self.left_out = left_out
+            told = ", ".join(f"{count} {ABOUT[kind]}" for kind, count in left_out.items() if count)
+            log.warning("no phrases for want of room: %s", told or "none any more")
+
+
+ABOUT = {
+    "left_out": "approved names",
+    "spellings_left_out": "spellings of approved names",
+    "learned_left_out": "names that the bundle learned",
+    "learned_spellings_left_out": "spellings of names that the bundle learned",
+}
+
+
+def _left_out(beyond: int, compiled: Sequence[tuple[Any, Hinted]]) -> dict[str, int]:
+    """What is left out, by the keys of `ABOUT`: names that were not even compiled, and what did not fit a bundle."""
+    most = [0, 0, 0, 0]
+    for recognizer, hinted in compiled:
+        hints = hinted.hints
+        own = (hints.names_left_out, hints.spellings_left_out) if hints is not None else _alone(recognizer)
+        most = [max(pair) for pair in zip(most, (hinted.names_left_out, hinted.spellings_left_out, *own), strict=True)]
+    return dict(zip(ABOUT, [beyond + most[0], *most[1:]], strict=True))
+
+
+def _alone(recognizer: Any) -> tuple[int, int]:
+    """What does not fit in a stream without any names but the bundle's own."""
+    found: tuple[int, int] = getattr(getattr(recognizer, "decoder", None), "left_out", (0, 0))
+    return found

@@ -37,7 +37,7 @@ class Sources:
         query_log: queries by what became of them, as `written`, `left_out` or a cause of `LogCounters.dropped`.
         query_log_waiting: queries on their way into the store, and the age of the oldest in seconds.
         query_log_faults: queries `not_searched` for unknown words, `without_audio` that they should have, `retried`.
-        live_names: approved names that are `served`, and those `left_out`.
+        live_names: approved names that are `served`, and what is left out (`services.recognizer.live_names.ABOUT`).
         log_lines_lost: because the log was read too slowly.
         certificate_expires: when the TLS certificate ends, in seconds since 1970.
     """

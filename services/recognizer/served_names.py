@@ -6,6 +6,7 @@ recogniser keeps like any other set of phrases: with a few hundred names that co
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from services.recognizer.phrases import MAX_IN_REQUEST, Wanted
 
 SPELLINGS = 3
 NO_ALIASES = Aliases()
+log = logging.getLogger("dengar.names")
 
 
 class Compiling(Protocol):
@@ -33,11 +35,14 @@ class Hinted:
         hints: compiled; None if there are none.
         unused: phrases of the request that cannot be used, and why.
         aliases: what is written in place of other spellings of names.
+        names_left_out, spellings_left_out: of the names that are served, what there was no room for.
     """
 
     hints: Any = None
     unused: Sequence[tuple[str, str]] = ()
     aliases: Aliases = NO_ALIASES
+    names_left_out: int = 0
+    spellings_left_out: int = 0
 
 
 class ServedNames:
@@ -61,6 +66,8 @@ class ServedNames:
     ) -> None:
         self.names = tuple(names)
         self.spellings = {name: tuple(others) for name, others in (spellings or {}).items()}
+        self._texts = frozenset(names)
+        self._crowded = False
         self.words = frozenset(word for name in names for word in name.split())
         self._boost = boost
         self._alone: WeakKeyDictionary[Any, Hinted] = WeakKeyDictionary()
@@ -79,7 +86,7 @@ class ServedNames:
             aliases = self._aliases(recognizer)
             texts = (*self.names, *(" ".join(spelling) for spelling in aliases))
             hints = recognizer.hints([(text, self._boost) for text in texts], {})
-            found = Hinted(hints, (), Aliases(aliases))
+            found = Hinted(hints, (), Aliases(aliases), *self._left_out([text for text, _ in hints.unused]))
             with self._lock:
                 self._alone[recognizer] = found
         return found
@@ -87,8 +94,9 @@ class ServedNames:
     def hints(self, recognizer: Compiling, wanted: Wanted | None) -> Hinted:
         """What a stream is given that brings phrases of its own.
 
-        A phrase of the request that is also a name, or its spelling, keeps the request's boost and its text. A request
-        that has all the phrases that one may have gets no names on top.
+        A phrase of the request that is also a name, or its spelling, keeps the request's boost and its text. What its
+        phrases leave no room for is left out, the least wanted first, and said in the log once for these names: a
+        request that has all the phrases that one may have gets no names on top.
 
         Args:
             recognizer: of the stream.
@@ -102,23 +110,37 @@ class ServedNames:
             spelling: name for spelling, name in self._aliases(recognizer).items() if " ".join(spelling) not in own
         }
         texts = (*self.names, *(" ".join(spelling) for spelling in aliases))
-        added = [text for text in texts if text not in own][: max(0, room)]
+        wished = [text for text in texts if text not in own]
+        added = wished[: max(0, room)]
+        left_out = self._left_out(wished[len(added) :])
+        if any(left_out) and not self._crowded:
+            self._crowded = True
+            log.warning(
+                "%d phrases of a request leave no room for %d approved names and %d spellings",
+                MAX_IN_REQUEST - room, *left_out,
+            )  # fmt: skip
         hints = recognizer.hints((*wanted.phrases, *((text, self._boost) for text in added)), wanted.classes)
         mine = set(added)
         unused = tuple(each for each in hints.unused if each[0] not in mine)
-        return Hinted(hints, unused, Aliases(aliases))
+        return Hinted(hints, unused, Aliases(aliases), *left_out)
+
+    def _left_out(self, texts: Sequence[str]) -> tuple[int, int]:
+        """How many of what is left out are names, and how many their spellings."""
+        names = len(self._texts.intersection(texts))
+        return names, len(texts) - names
 
     def _aliases(self, recognizer: Any) -> dict[Words, Words]:
-        """Spellings that stand for a name, with its words."""
+        """Spellings that stand for a name, with its words: the likeliest of each name first."""
         lexicon = getattr(getattr(recognizer, "decoder", None), "known", None)
         if lexicon is None:
             return {}
         found: dict[Words, Words] = {}
-        for name in self.names:
-            for spelling in self.spellings.get(name, ())[:SPELLINGS]:
-                words = tuple(spelling.split())
-                if spelling not in self.names and not lexicon.issuperset(words):
-                    found.setdefault(words, tuple(name.split()))
+        for rank in range(SPELLINGS):
+            for name in self.names:
+                for spelling in self.spellings.get(name, ())[rank : rank + 1]:
+                    words = tuple(spelling.split())
+                    if spelling not in self._texts and not lexicon.issuperset(words):
+                        found.setdefault(words, tuple(name.split()))
         return found
 
 

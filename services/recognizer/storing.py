@@ -157,7 +157,7 @@ class Storing:
             "query_log": outcomes,
             "query_log_waiting": waiting,
             "query_log_faults": faults,
-            "live_names": lambda: {"served": len(live.current), "left_out": live.left_out},
+            "live_names": lambda: {"served": len(live.current), **live.left_out},
         }
 
     def close(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -168,6 +169,7 @@ class Source:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.spellings: dict[str, tuple[str, ...]] = {}
         self.at = datetime(2026, 1, 1, tzinfo=UTC)
         self.away = False
         self.reads = 0
@@ -182,18 +184,18 @@ class Source:
 
     def approved(self, limit: int) -> tuple[Sequence[tuple[str, Sequence[str]]], int]:
         self.reads += 1
-        return [(name, ()) for name in self.names[:limit]], max(0, len(self.names) - limit)
+        return [(name, self.spellings.get(name, ())) for name in self.names[:limit]], max(0, len(self.names) - limit)
 
 
 def test_the_store_is_followed_bounded_and_survived(recognizer: Recognizer) -> None:
     source, failures = Source(), []
     live = LiveNames(source, LiveNamesConfig(most=2), lambda: [recognizer], lambda: failures.append(1))
     live.look()
-    assert (live.current.names, live.left_out) == ((), 0)
+    assert (live.current.names, set(live.left_out.values())) == ((), {0})
     source.change("one", "two", "three")
     live.look()
     live.look()
-    assert (live.current.names, live.left_out, source.reads) == (("one", "two"), 1, 2)
+    assert (live.current.names, live.left_out["left_out"], source.reads) == (("one", "two"), 1, 2)
     before = live.current
     source.away = True
     live.look()
@@ -203,4 +205,57 @@ def test_the_store_is_followed_bounded_and_survived(recognizer: Recognizer) -> N
     source.away = False
     source.change()
     live.look()
-    assert len(live.current) == live.left_out == 0
+    assert len(live.current) == sum(live.left_out.values()) == 0
+
+
+def test_what_finds_no_room_is_told_once_and_counted(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
+    source = Source()
+    names = [f"q{word(number)}" for number in range(2_000)]
+    source.spellings = {name: tuple(f"{name}{end}" for end in ("jq", "vq", "xq", "zq")) for name in names}
+    source.change(*names)
+    live = LiveNames(source, LiveNamesConfig(most=MAX_IN_REQUEST), lambda: [recognizer])
+    with caplog.at_level(logging.WARNING, "dengar.names"):
+        live.look()
+        live.look()
+    assert live.left_out == {
+        "left_out": 0, "spellings_left_out": 3_000, "learned_left_out": 0, "learned_spellings_left_out": 0
+    }  # fmt: skip
+    assert caplog.messages == ["no phrases for want of room: 3000 spellings of approved names"]
+    full = Wanted(tuple((f"g{word(number)}", 1.0) for number in range(4_000)), {})
+    with caplog.at_level(logging.WARNING, "dengar.names"):
+        first, again = (live.current.hints(recognizer, full) for _ in range(2))
+    assert (first.names_left_out, first.spellings_left_out) == (1_000, 6_000)
+    assert again.names_left_out == 1_000
+    assert caplog.messages[1:] == [
+        "4000 phrases of a request leave no room for 1000 approved names and 6000 spellings"
+    ]  # fmt: skip
+    source.change(names[0])
+    live.look()
+    assert sum(live.left_out.values()) == 0
+    assert caplog.messages[2:] == ["no phrases for want of room: none any more"]
+
+
+def word(number: int) -> str:
+    """Letters that no other number has."""
+    return "".join(chr(ord("a") + number // 26**place % 26) for place in range(3))
+
+
+def test_the_newest_come_first_and_then_those_of_most_users(sqlite_names: Store) -> None:
+    now = datetime.now(UTC)
+    with sqlite_names.session() as session:
+        for text, users, mentions, days in (
+            ("often", 3, 90, 9), ("by many", 9, 40, 8), ("new", 0, 0, 0.1), ("newer", 0, 0, 0.05), ("late", 3, 90, 7),
+        ):  # fmt: skip
+            name = names.new_name(text, source="person", now=now)
+            name.users, name.mentions = users, mentions
+            names.set_status(session, name, "approved", actor="ann", now=now - timedelta(days=days))
+    with sqlite_names.reading() as session:
+        found, left_out = names.approved(session, 4, now)
+    assert ([text for text, _ in found], left_out) == (["newer", "new", "by many", "late"], 1)
+
+
+@pytest.fixture
+def sqlite_names(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(f"sqlite:///{tmp_path}/dengar.db")
+    yield store
+    store.close()
