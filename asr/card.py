@@ -24,6 +24,8 @@ SLICED = ("corpus", "gender", "age", "accent", "vocabulary", "length")
 """Dimensions whose slices stand in the card."""
 
 QUIET = "quiet"
+HARD = 0.25
+"""Word error rate above which a corpus is named among the limits."""
 
 
 @validated(frozen=True, config={"extra": "ignore"})
@@ -37,6 +39,7 @@ class TrainingRun:
         steps: of the optimiser.
         epochs: passes over the data.
         audio_h: hours of different audio that it heard.
+        hours: of recordings by corpus, before augmentation.
         minutes: on the clock.
         threads: of the processor.
         machine: in words.
@@ -50,6 +53,7 @@ class TrainingRun:
     steps: int | None = None
     epochs: float | None = None
     audio_h: float | None = None
+    hours: dict[str, float] = field(default_factory=dict)
     minutes: float | None = None
     threads: int | None = None
     machine: str = ""
@@ -179,6 +183,8 @@ def model_card(
         calibration_error=calibration_error(quiet) if quiet else None,
         training=training,
         hours=sum(run.minutes or 0.0 for run in training) / 60,
+        corpora=list(dict.fromkeys(corpus for run in training for corpus in run.hours)),
+        limits=_limits(bundle, measured, quiet),
         unclocked=[run.config for run in training if run.minutes is None],
         check=check,
         notes=notes.strip(),
@@ -198,11 +204,15 @@ def _run_folder(path: Path) -> TrainingRun:
     steps = [json.loads(line) for line in (path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     epochs = [row["epoch"] for row in steps if "epoch" in row]
     elapsed_s = saved.get("elapsed_s")
+    data = path / "data.json"
+    hours = json.loads(data.read_text(encoding="utf-8"))["hours"] if data.is_file() else {}
     return TrainingRun(
         config=str(config.get("name") or path.name),
         seed=config.get("seed"),
         steps=saved.get("steps"),
         epochs=_passes(epochs),
+        audio_h=sum(hours.values()) if hours else None,
+        hours=hours,
         minutes=None if not elapsed_s else elapsed_s / 60,
         threads=config.get("threads"),
         dev_greedy_wer=(saved.get("dev") or {}).get("wer"),
@@ -217,6 +227,30 @@ def _passes(epochs: Sequence[int]) -> float | None:
     if last == 0:
         return None
     return last + min(1.0, epochs.count(last) / epochs.count(last - 1))
+
+
+def _limits(bundle: Bundle, measured: Sequence[Measured], quiet: Evaluation | None) -> list[str]:
+    """What the measurements say that it cannot do, as sentences: unknown words, noise, who was hardly heard."""
+    found = []
+    if quiet and quiet.unknown_words and quiet.unknown_words.count:
+        missed = quiet.unknown_words
+        found.append(f"Words outside the lexicon: {_with_interval(missed.rate)} of {missed.count} are missed.")
+    noisy = [rung for run in measured for rung in run.rungs if rung.condition != QUIET]
+    if noisy:
+        loudest = max(noisy, key=lambda rung: rung.evaluation.overall.wer.value or 0.0)
+        found.append(
+            f"Noise: in {loudest.condition} {_with_interval(loudest.evaluation.overall.wer)} of the words are wrong."
+        )
+    hard = [
+        f"{part.value} {_percent(part.wer.value)}"
+        for part in (quiet.slices if quiet else ())
+        if part.dimension == "corpus" and part.units >= MIN_UNITS and (part.wer.low or 0.0) > HARD
+    ]
+    if hard:
+        found.append(f"More than every fourth word is wrong, in quiet, in: {', '.join(hard)}.")
+    if bundle.language_model() is None:
+        found.append("It has no language model: it writes by sound.")
+    return found
 
 
 def _worst(evaluation: Evaluation, most: int = 3) -> list[SliceResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from asr.train.config import TrainConfig
 from asr.train.distil import Teacher
 from asr.train.held_out import hold_out, write_held_out
 from asr.train.loop import Progress, Trainer
-from asr.train.subset import mix
+from asr.train.subset import hours_by_corpus, mix
 from asr.train.validate import spread
 
 if TYPE_CHECKING:
     from asr.augment import Augmenter
+
+DATA = "data.json"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def prepare(
 ) -> Prepared:
     """Reads the data of ``config`` and makes its trainer; what was left out is also written to ``problems.txt``.
 
-    With ``data.held_out_share`` the folder gets ``held-out.jsonl`` and ``trained-on.jsonl`` (`asr.train.held_out`).
+    The folder also gets ``data.json``, the hours of each corpus that are trained on. With ``data.held_out_share`` it
+    gets ``held-out.jsonl`` and ``trained-on.jsonl`` (`asr.train.held_out`).
 
     Raises:
         InputError: a manifest or configuration that cannot be used.
@@ -76,8 +80,11 @@ def prepare(
         report=report,
         mlflow_uri=mlflow_uri,
     )
-    if division and distributed.current().is_main:
-        write_held_out(folder, train, division.held_out, config.seed)
+    if distributed.current().is_main:
+        if division:
+            write_held_out(folder, train, division.held_out, config.seed)
+        hours = {corpus: round(value, 4) for corpus, value in hours_by_corpus(train).items()}
+        (folder / DATA).write_text(json.dumps({"hours": hours}, indent=1) + "\n", encoding="utf-8")
     (folder / "problems.txt").write_text("".join(line + "\n" for line in problems), encoding="utf-8")
     notes = division.notes if division else ()
     return Prepared(trainer, problems, train, augmenter.apply if augmenter else None, notes)

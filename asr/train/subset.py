@@ -37,6 +37,14 @@ def take_hours(items: Sequence[Item], hours: float, seed: int) -> list[Item]:
     return [items[i] for i in sorted(kept)]
 
 
+def hours_by_corpus(items: Sequence[Item]) -> dict[str, float]:
+    """Hours of recordings of each corpus, most first."""
+    hours: dict[str, float] = defaultdict(float)
+    for item in items:
+        hours[item.utterance.corpus] += item.utterance.duration / 3600
+    return dict(sorted(hours.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
 def mix(manifests: Sequence[Sequence[Item]], shares: Sequence[float], hours: float, seed: int) -> list[Item]:
     """Items of several manifests, each with its share of the time; without shares all are one.
 

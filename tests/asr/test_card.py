@@ -53,11 +53,24 @@ def test_every_figure_of_the_card_is_that_of_the_evaluation(tiny_bundle: Path, r
     assert calibration_error(quiet) == pytest.approx(0.2)
     assert "error of the words' confidences: 20.0 %" in card
     assert "Not recorded." in card
+    assert "- Noise: in cabin 5 dB 66.7 % (66.7-66.7) of the words are wrong." in card
+    assert "- More than every fourth word is wrong, in quiet, in: bad 66.7 %." in card
+    assert "- It has no language model: it writes by sound." in card
 
 
 def test_training_is_added_up_and_what_is_not_known_is_named(tiny_bundle: Path) -> None:
     runs = [TrainingRun("a.yaml", minutes=30, steps=10), TrainingRun("b.yaml", minutes=60), TrainingRun("c.yaml")]
+    runs[0] = replace(runs[0], hours={"reading": 3.7})
+    runs[1] = replace(runs[1], hours={"reading": 3.7, "queries": 0.52})
     card = model_card(load_bundle(tiny_bundle), [], runs)
+    table = card.split("before augmentation:\n\n")[1].split("\n\n")[0]
+    assert table.splitlines() == [
+        "| step | reading | queries |",
+        "|---|---|---|",
+        "| a.yaml | 3.70 | - |",
+        "| b.yaml | 3.70 | 0.52 |",
+        "| c.yaml | - | - |",
+    ]
     assert "1.5 hours on the clock in all, not counting c.yaml" in card
     assert "Not measured in quiet." in card
 
@@ -94,3 +107,6 @@ def test_training_is_read_from_an_experiment_and_from_a_run(tiny_run: Path, tmp_
     rows = [{"step": i, "epoch": i // 4, "loss": 1.0} for i in range(6)]
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_training(folder) == [TrainingRun("mine", seed=4, threads=2, epochs=1.5)]
+    (folder / "data.json").write_text(json.dumps({"hours": {"a": 1.5, "b": 0.5}}))
+    assert read_training(folder)[0].hours == {"a": 1.5, "b": 0.5}
+    assert read_training(folder)[0].audio_h == 2.0

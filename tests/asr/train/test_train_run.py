@@ -183,6 +183,8 @@ def test_what_is_held_out_is_never_trained_on_and_can_be_read_from_the_run(
     assert near < trained
     assert trained | away == {row.id for row in everything.utterances}
     assert not trained & away
+    hours = sum(item.utterance.duration for item in prepared.train) / 3600
+    assert json.loads((run / "data.json").read_text()) == {"hours": {"": pytest.approx(hours, abs=1e-4)}}
     by_id = {row.id: row for row in everything.utterances}
     for manifest in (held_out, sample):
         row = manifest.utterances[0]
