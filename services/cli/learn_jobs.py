@@ -133,12 +133,13 @@ def status(
     limit: Annotated[int, typer.Option(min=1, help="Jobs and bundles, the newest.")] = 10,
     json_: Json = False,
 ) -> None:
-    """Shows names by status, jobs with their stages and verdicts, and what became of the bundles they made.
+    """Shows names by status, open alarms, jobs with stages and verdicts, and what became of the bundles they made.
 
     Example: dengar learn status
     """
     from sqlalchemy import func, select
 
+    from services.learner import alarms
     from services.recognizer.live_names import LiveNamesConfig
     from services.registry import Registry
     from services.store.models import Job, LearnedBundle, Name
@@ -150,6 +151,7 @@ def status(
             jobs = session.scalars(
                 select(Job).where(Job.kind == "learn").order_by(Job.created_at.desc()).limit(limit)
             ).all()
+            opened_alarms = alarms.open_alarms(session)
             bundles = session.scalars(
                 select(LearnedBundle).order_by(LearnedBundle.created_at.desc()).limit(limit)
             ).all()
@@ -165,7 +167,10 @@ def status(
             for b in bundles
         ]
         told = {"live": live, "names": counts, "left_out": left_out, "jobs": [_job_row(job) for job in jobs]}
-        output.emit_json({**told, "bundles": rows})
+        drifts = [
+            {"figure": each.figure, "at": each.raised_at.isoformat(), "told": each.told} for each in opened_alarms
+        ]
+        output.emit_json({**told, "alarms": drifts, "bundles": rows})
         return
     say = output.console.print
     say(f"live: {live or 'no registry yet'}", highlight=False)
@@ -175,6 +180,9 @@ def status(
             f"a server serves {most} approved names unless --live-names says otherwise: {left_out} wait",
             highlight=False,
         )
+    for alarm in opened_alarms:
+        said = f"alarm since {alarm.raised_at:%Y-%m-%d %H:%M}: {alarm.told}; for a person to look at"
+        say(said, highlight=False, soft_wrap=True)
     for job in jobs:
         _show_job(job)
     for each in bundles:

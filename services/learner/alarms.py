@@ -2,7 +2,8 @@
 
 ``drift.raised``, ``drift.cleared`` (traffic is as before) and ``drift.adopted`` (it stayed as it is now, and that is
 the reference from here on) have the figure as their subject. While an alarm is open the reference stays that of before,
-and later the time of an alarm that was cleared belongs to no reference.
+and later the time of an alarm that was cleared belongs to no reference. ``drift.for-person`` says of an alarm that the
+loop does nothing about it by itself.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from services.store.models import AuditEntry, Window
 
 log = logging.getLogger("dengar.learner")
 RAISED, CLEARED, ADOPTED = "drift.raised", "drift.cleared", "drift.adopted"
+FOR_PERSON = "drift.for-person"
 _MONTH_S = 30 * 86_400.0
 _History = dict[datetime.datetime, dict[str, Any]]
 
@@ -65,6 +67,20 @@ def open_alarms(session: Session) -> list[Alarm]:
         last[entry.subject] = entry
     found = [_alarm(entry) for entry in last.values() if entry.action == RAISED]
     return sorted(found, key=lambda alarm: (alarm.raised_at, alarm.id))
+
+
+def leave_to_person(session: Session, alarm: Alarm, now: datetime.datetime) -> bool:
+    """Writes down, once for an alarm, that a person has to look at it; whether that is new."""
+    told = select(AuditEntry.id).where(AuditEntry.action == FOR_PERSON, AuditEntry.cause == str(alarm.id))
+    if session.scalars(told.limit(1)).first() is not None:
+        return False
+    audit.record(session, ACTOR, FOR_PERSON, alarm.figure, str(alarm.id), at=now, told=alarm.told)
+    log.warning(
+        "drift: %s; no name waits, and nothing else is learned from it: a person has to look at it",
+        alarm.told,
+        extra={"figure": alarm.figure, "alarm": alarm.id},
+    )
+    return True
 
 
 def check(session: Session, now: datetime.datetime, monitor: MonitorConfig, config: DriftConfig) -> list[Alarm]:

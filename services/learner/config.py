@@ -132,7 +132,8 @@ class TriggerConfig:
         count: approved names that wait and are enough for a job; 0: never by count.
         trend: of a waiting name from which it is learned without waiting for others; 0: never by trend.
         trend_users: distinct users that such a name needs.
-        drift: figures (see `services.learner.monitor`) whose alarm starts a job.
+        drift: figures (see `services.learner.monitor`) whose alarm has waiting names learned at once; without such a
+            name it is left to a person.
         schedule_h: hours after the last job from which any waiting name starts one; 0: never by schedule.
         min_interval_h: least hours between two jobs that nobody asked for.
         max_names: names in one job; those with most users first.

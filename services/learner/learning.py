@@ -140,15 +140,6 @@ def _collect(shop: Workshop, job: Job) -> Job:
             if name.status in ("approved", "learned")
         ]
         found = list(_recordings(session, {row["id"]: row["text"] for row in names}, shop.config))
-    if (
-        not names
-    ):  # the trigger was a change of the traffic: what was learned before is learned anew, among today's speech
-        learned = load_bundle(shop.registry.path(base)).learned_names()
-        names = (
-            [{"id": "", "text": name.text, "heard": [], "weight": name.weight} for name in learned.names]
-            if learned
-            else []
-        )
     kept, left_out = [], Counter[str]()
     for recording in found:
         try:

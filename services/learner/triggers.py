@@ -30,7 +30,7 @@ class Decision:
     Attributes:
         cause: what triggers it.
         reason: in words, without words of queries.
-        names: to learn, those with most users first; none if the model is to get used to other traffic.
+        names: to learn, those with most users first.
         causes: ids of what led to it, beside the names.
         held: approved names that wait on, for their last job failed or there are too many.
     """
@@ -66,12 +66,10 @@ def decide(  # noqa: PLR0911 (a list of cases)
     waiting = _waiting(session, recent, config, now)
     ids = tuple(name.id for name in waiting.names[: config.max_names])
     held = waiting.held + max(0, len(waiting.names) - len(ids))
-    since = last or datetime.datetime.fromtimestamp(0, datetime.UTC)
-    for alarm in alarms.open_alarms(session):
-        if alarm.figure in config.drift and alarm.raised_at > since:
-            return Decision("drift", f"drift: {alarm.told}", ids, (alarm.figure,), held)
     if not ids:
         return None
+    for alarm in _since(session, config, last):
+        return Decision("drift", f"drift: {alarm.told}", ids, (alarm.figure,), held)
     rising = [
         name for name in waiting.names
         if config.trend and name.trend >= config.trend and name.users >= config.trend_users
@@ -93,10 +91,20 @@ def decide(  # noqa: PLR0911 (a list of cases)
 
 
 def pull(session: Session, config: TriggerConfig, now: datetime.datetime) -> Job | None:
-    """Queues a job if `decide` says so; the caller commits. The job and the audit trail tell the reason."""
+    """Queues a job if `decide` says so; the caller commits. The job and the audit trail tell the reason.
+
+    A drift while no name waits queues nothing: names are all that a job learns, and those of before would be learned
+    once more. It is written down as one that a person has to look at.
+    """
     lock(session, "triggers")
     decision = decide(session, config, now)
-    return None if decision is None else _queue(session, decision, ACTOR, now)
+    if decision is not None:
+        return _queue(session, decision, ACTOR, now)
+    recent = _jobs(session)
+    if not any(job.status in jobs.OPEN for job in recent) and not _waiting(session, recent, config, now).names:
+        for alarm in _since(session, config, max((job.created_at for job in recent), default=None)):
+            alarms.leave_to_person(session, alarm, now)
+    return None
 
 
 def request(
@@ -129,6 +137,12 @@ def request(
 
 
 _MOST_USERS = (Name.users.desc(), Name.mentions.desc(), Name.id)
+
+
+def _since(session: Session, config: TriggerConfig, last: datetime.datetime | None) -> list[alarms.Alarm]:
+    """Open alarms about figures that are triggers, raised since the last job."""
+    found = [alarm for alarm in alarms.open_alarms(session) if alarm.figure in config.drift]
+    return [alarm for alarm in found if last is None or alarm.raised_at > last]
 
 
 def _queue(session: Session, decision: Decision, actor: str, now: datetime.datetime) -> Job | None:

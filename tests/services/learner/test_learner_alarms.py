@@ -286,14 +286,37 @@ def test_most_wanted_names_come_first_and_the_rest_is_told(sqlite_store: Store) 
     assert job.params["trigger"]["held"] == 3
 
 
-def test_a_drift_starts_a_job_once(store: Store) -> None:
+def test_a_drift_has_waiting_names_learned_once(store: Store) -> None:
+    (key,) = approve(store, "ann")
     raise_alarm(store)
     assert pull(store, T0 + HOUR, drift=()) is None
     job = pull(store, T0 + HOUR)
     assert job is not None
-    assert (job.params["names"], job.params["trigger"]["cause"]) == ([], "drift")
+    assert (job.params["names"], job.params["trigger"]["cause"]) == ([key], "drift")
     end(store, job, "done", T0 + 2 * HOUR)
+    approve(store, "bob")
     assert pull(store, T0 + 9 * HOUR) is None
+
+
+def test_a_drift_without_a_name_is_for_a_person_and_told_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    raise_alarm(store)
+    with caplog.at_level(logging.WARNING, "dengar.learner"):
+        assert pull(store, T0 + HOUR, drift=()) is None
+        assert caplog.messages == []
+        assert pull(store, T0 + HOUR) is None
+        assert pull(store, T0 + 2 * HOUR) is None
+    (told,) = caplog.messages
+    assert told.startswith("drift: signal-to-noise ratio fell; no name waits")
+    assert told.endswith("a person has to look at it")
+    with store.reading() as session:
+        assert session.scalars(select(Job)).all() == []
+        raised, left = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
+        assert (left.action, left.subject, left.cause) == ("drift.for-person", "snr_db", str(raised.id))
+        assert [alarm.figure for alarm in alarms.open_alarms(session)] == ["snr_db"]
+    approve(store, "ann")
+    job = pull(store, T0 + 3 * HOUR)
+    assert job is not None
+    assert job.params["trigger"]["cause"] == "drift"
 
 
 def test_a_person_gets_what_is_asked_for_or_told_why_not(store: Store) -> None:
