@@ -15,9 +15,12 @@ import torch
 import yaml
 
 from asr import audio
+from asr.bundle import build_bundle, load_bundle
 from asr.config import load_config
 from asr.corpus import AudioReader, Utterance, read_manifest, write_manifest
+from asr.decode import DecoderConfig
 from asr.errors import TrainingError
+from asr.recognize import Recognizer
 from asr.train import checkpoint
 from asr.train.config import TrainConfig
 from asr.train.loop import Progress
@@ -145,6 +148,45 @@ def test_a_teacher_and_two_views_resume_to_the_same_losses(corpus: Path, tmp_pat
     assert len(losses(tmp_path / "stopped")) < len(losses(tmp_path / "whole"))
     assert main(["train", str(config), "-o", str(tmp_path / "stopped"), "--mlflow", ""]) == 0
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"kind": "conv", "width": 24, "stride": 3, "chunk_frames": 4},
+        {
+            "kind": "whisper",
+            "width": 24,
+            "heads": 2,
+            "layers": 2,
+            "stride": 2,
+            "chunk_frames": 8,
+            "left_context_frames": 16,
+        },
+    ],
+    ids=lambda encoder: encoder["kind"],
+)
+def test_both_encoders_train_export_and_stream_through_the_same_code(corpus: Path, tmp_path: Path, encoder) -> None:
+    model = {"encoder": encoder, "head": {"layers": 1, "width": 24, "look_ahead_frames": 2, "dropout": 0.0}}
+    config = write_config(corpus, tmp_path / "c.yaml", max_steps=2, evaluate_every=2, average=1, model=model)
+    run = tmp_path / "run"
+    assert main(["train", str(config), "-o", str(run), "--mlflow", ""]) == 0
+    state = checkpoint.load(run / checkpoint.FINAL)
+    state["model"]["head.output.bias"][0] -= 5  # so that it says something after two steps
+    checkpoint.save(run / checkpoint.FINAL, state)
+    bundle = load_bundle(build_bundle(run, tmp_path / "bundles", decoder=DecoderConfig(beam_width=4)))
+    assert bundle.model.encoder.kind == encoder["kind"]
+    recognizer = Recognizer(bundle)
+    assert 0 < recognizer.bundle.engine().geometry.look_ahead_s < 1
+    samples = np.concatenate([spoken("abcab", 1), spoken("ccba", 2)])
+    heard = []
+    for packet in (400, 1_600, 5_000, len(samples)):
+        stream = recognizer.stream()
+        for start in range(0, len(samples), packet):
+            stream.accept(samples[start : start + packet])
+        heard.append([(word.word, word.start_s, word.confidence) for word in stream.finish()[0].words])
+    assert heard[0]
+    assert all(words == heard[0] for words in heard)
 
 
 def test_frozen_weights_stay_and_the_others_learn(corpus: Path, tmp_path: Path) -> None:
