@@ -83,6 +83,7 @@ def test_held_out_speakers_are_in_no_training_and_in_no_text(walked):
     page = (walked / "report.html").read_text()
     assert "held-out error" in page
     assert "not measured" not in page
+    assert "B against A" in page
 
 
 def test_the_bundle_holds_the_fine_tuned_model_with_the_own_language_model(walked):
