@@ -173,7 +173,7 @@ class Noticer:
             found.dropped += 1
         fading = select(Name).where(Name.trend > 0, Name.last_at < now - DAY)
         for name in session.scalars(fading.order_by(Name.id)).all():
-            names.recount(session, name, now)
+            names.recount(session, name, now, self.config.flood)
         return found
 
     def _follow(self, session: Session) -> None:
@@ -351,7 +351,7 @@ class Noticer:
         name = session.get(Name, key)
         if name is None:
             return
-        names.recount(session, name, now)
+        names.recount(session, name, now, self.config.flood)
         if name.status == "watched" and not name.mentions:
             session.delete(name)
             session.flush()

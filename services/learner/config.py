@@ -130,8 +130,9 @@ class TriggerConfig:
 
     Attributes:
         count: approved names that wait and are enough for a job; 0: never by count.
-        trend: of a waiting name from which it is learned without waiting for others; 0: never by trend.
-        trend_users: distinct users that such a name needs.
+        trend: of a waiting name, in mentions that count (see `FloodConfig`), from which it is learned without waiting
+            for others; 0: never by trend.
+        trend_users: distinct users that such a name needs, of mentions that count in the last day.
         drift: figures (see `services.learner.monitor`) whose alarm has waiting names learned at once; without such a
             name it is left to a person.
         schedule_h: hours after the last job from which any waiting name starts one; 0: never by schedule.

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 
 from asr.corpus.text import normalise
 from asr.errors import ConfigError, MissingDependencyError, NotFoundError, TextError
+from services.learner.config import FloodConfig
+from services.learner.weigh import count
 from services.store import audit
 from services.store.models import Mention, Name
 
@@ -28,7 +30,18 @@ MAX_LETTERS = 100
 MAX_SPELLINGS = 20
 MAX_REASON = 500
 DAY = datetime.timedelta(days=1)
+_TREND_MENTIONS = 5000
+"""Newest mentions of a name of which its trend is made."""
+_DEFAULT_FLOOD = FloodConfig()
 PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """See `services.learner.weigh.Heard`."""
+
+    at: datetime.datetime
+    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,27 +217,51 @@ def new_name(text: str, *, source: str, now: datetime.datetime) -> Name:
     )
 
 
-def recount(session: Session, name: Name, now: datetime.datetime | None = None) -> None:
+def recount(
+    session: Session, name: Name, now: datetime.datetime | None = None, flood: FloodConfig = _DEFAULT_FLOOD
+) -> None:
     """Counts the mentions of a name anew, as they stand in the store: forgotten users are not in it any more.
 
-    The trend is mentions in the last day over the daily mean of the week before; a week without any counts as one with
-    a single mention, so that a name's first day has a trend of seven times its mentions.
+    Mentions and users are all that there are. The trend is that of `trend_of`.
+
+    Args:
+        session: of the store.
+        name: whose.
+        now: the time; None for the clock's.
+        flood: which mentions count in the trend.
     """
     session.flush()
     now = now or datetime.datetime.now(datetime.UTC)
-    own = Mention.name_id == name.id
     query = select(
         func.count(), func.count(func.distinct(Mention.user_hash)), func.min(Mention.at), func.max(Mention.at)
-    ).where(own)
+    ).where(Mention.name_id == name.id)
     name.mentions, name.users, first_at, last_at = session.execute(query).one()
     if first_at is not None:
         name.first_at, name.last_at = first_at, last_at
+    name.trend, _ = trend_of(session, name.id, now, flood)
 
-    def between(start: datetime.datetime, end: datetime.datetime) -> int:
-        return session.scalar(select(func.count()).where(own, Mention.at > start, Mention.at <= end)) or 0
 
-    week = between(now - 8 * DAY, now - DAY)
-    name.trend = between(now - DAY, now) / (max(1, week) / 7)
+def trend_of(session: Session, key: str, now: datetime.datetime, flood: FloodConfig) -> tuple[float, int]:
+    """How many times as often a name was heard in the last day as in the week before, and by how many users that day.
+
+    What counts is what counts for a proposal: little of one user, and a burst once. A week without any counts as one
+    with a single mention, so that a name's first day has a trend of seven times its mentions.
+
+    Args:
+        session: of the store.
+        key: id of the name.
+        now: the time.
+        flood: which mentions count.
+    """
+    own = select(Mention.at, Mention.user_hash.label("user")).where(
+        Mention.name_id == key, Mention.at > now - 8 * DAY, Mention.at <= now
+    )
+    newest = session.execute(
+        own.order_by(Mention.at.desc(), Mention.user_hash, Mention.query_id).limit(_TREND_MENTIONS)
+    )
+    counted, _ = count([_Heard(at, user) for at, user in reversed(newest.all())], flood)
+    today = [each for each in counted if each.at > now - DAY]
+    return len(today) / (max(1, len(counted) - len(today)) / 7), len({each.user for each in today})
 
 
 def revision(session: Session) -> Revision:

@@ -11,15 +11,15 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.learner import alarms
-from services.learner.config import TriggerConfig
-from services.learner.names import find_name
+from services.learner import alarms, names
+from services.learner.config import FloodConfig, TriggerConfig
 from services.learner.promotion import ACTOR
 from services.store import jobs
 from services.store.database import lock
 from services.store.models import Job, Name
 
 KIND = "learn"
+_FLOOD = FloodConfig()
 Cause = Literal["count", "trend", "drift", "schedule", "person"]
 
 
@@ -51,11 +51,17 @@ class _Waiting:
 
 
 def decide(  # noqa: PLR0911 (a list of cases)
-    session: Session, config: TriggerConfig, now: datetime.datetime
+    session: Session, config: TriggerConfig, now: datetime.datetime, flood: FloodConfig = _FLOOD
 ) -> Decision | None:
     """Whether something is to be learned, and why; None if not, or if a job is under way or was a moment ago.
 
     Reads the store only. Of several triggers the first counts: drift, trend, count, schedule.
+
+    Args:
+        session: of the store.
+        config: what is a trigger.
+        now: the time.
+        flood: which mentions count in a trend.
     """
     recent = _jobs(session)
     if any(job.status in jobs.OPEN for job in recent):
@@ -70,15 +76,8 @@ def decide(  # noqa: PLR0911 (a list of cases)
         return None
     for alarm in _since(session, config, last):
         return Decision("drift", f"drift: {alarm.told}", ids, (alarm.figure,), held)
-    rising = [
-        name for name in waiting.names
-        if config.trend and name.trend >= config.trend and name.users >= config.trend_users
-    ]  # fmt: skip
-    if rising:
-        first = max(rising, key=lambda name: (name.trend, name.id))
-        reason = (
-            f"trend: a name was heard {first.trend:.1f} times as often as in the week before, by {first.users} users"
-        )
+    if (rising := _rising(session, waiting.names, config, now, flood)) is not None:
+        reason = f"trend: a name was heard {rising[0]:.1f} times as often as in the week before, by {rising[1]} users"
         return Decision("trend", reason, ids, (), held)
     if config.count and len(waiting.names) >= config.count:
         return Decision("count", f"count: {len(waiting.names)} approved names wait", ids, (), held)
@@ -90,14 +89,14 @@ def decide(  # noqa: PLR0911 (a list of cases)
     return None
 
 
-def pull(session: Session, config: TriggerConfig, now: datetime.datetime) -> Job | None:
+def pull(session: Session, config: TriggerConfig, now: datetime.datetime, flood: FloodConfig = _FLOOD) -> Job | None:
     """Queues a job if `decide` says so; the caller commits. The job and the audit trail tell the reason.
 
     A drift while no name waits queues nothing: names are all that a job learns, and those of before would be learned
     once more. It is written down as one that a person has to look at.
     """
     lock(session, "triggers")
-    decision = decide(session, config, now)
+    decision = decide(session, config, now, flood)
     if decision is not None:
         return _queue(session, decision, ACTOR, now)
     recent = _jobs(session)
@@ -126,7 +125,7 @@ def request(
         NotFoundError: a name that is not known.
     """
     if keys:
-        wanted = [find_name(session, key) for key in keys]
+        wanted = [names.find_name(session, key) for key in keys]
     else:
         wanted = list(session.scalars(select(Name).where(Name.status == "approved").order_by(*_MOST_USERS)))
     if not wanted:
@@ -137,6 +136,20 @@ def request(
 
 
 _MOST_USERS = (Name.users.desc(), Name.mentions.desc(), Name.id)
+
+
+def _rising(
+    session: Session, waiting: Sequence[Name], config: TriggerConfig, now: datetime.datetime, flood: FloodConfig
+) -> tuple[float, int] | None:
+    """The steepest trend among the names that wait, with its users of the last day; None if none is a trigger.
+
+    What stands with a name is as old as its last mention, so where that would be enough it is taken anew.
+    """
+    if not config.trend:
+        return None
+    perhaps = [name for name in waiting if name.trend >= config.trend and name.users >= config.trend_users]
+    found = [names.trend_of(session, name.id, now, flood) for name in perhaps]
+    return max((each for each in found if each[0] >= config.trend and each[1] >= config.trend_users), default=None)
 
 
 def _since(session: Session, config: TriggerConfig, last: datetime.datetime | None) -> list[alarms.Alarm]:

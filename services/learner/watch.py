@@ -96,7 +96,7 @@ class Watcher:
             self._window = window
             self.alarms.update(alarm.figure for alarm in new)
         self.webhook.deliver(store, now)
-        job = store.run(lambda session: triggers.pull(session, config.triggers, now))
+        job = store.run(lambda session: triggers.pull(session, config.triggers, now, config.flood))
         cause = str(job.params["trigger"]["cause"]) if job else ""
         if job is not None:
             self.triggered[cause] += 1

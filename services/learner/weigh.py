@@ -9,7 +9,7 @@ import datetime
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from services.learner.config import ClusterConfig, FloodConfig, PromotionConfig
 from services.learner.spelling import consensus
@@ -17,6 +17,18 @@ from services.learner.spelling import consensus
 _DAY = datetime.timedelta(days=1)
 FEEDBACK_WEIGHT = 2.0
 """Of a spelling that a user wrote, against one that was heard with certainty."""
+
+
+class Heard(Protocol):
+    """When something was said, and by whom."""
+
+    @property
+    def at(self) -> datetime.datetime: ...
+    @property
+    def user(self) -> str: ...
+
+
+S = TypeVar("S", bound=Heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,7 @@ def weigh(said: Sequence[Said], flood: FloodConfig, promotion: PromotionConfig, 
         ValueError: there are none.
     """
     said = sorted(said, key=lambda each: (each.at, each.user, each.key))
-    counted, in_burst = _counted(said, flood)
+    counted, in_burst = count(said, flood)
     users = {each.user for each in counted}
     entities, written = _by_user(said, users)
     entity, entity_users = _most(entities)
@@ -115,9 +127,14 @@ def weigh(said: Sequence[Said], flood: FloodConfig, promotion: PromotionConfig, 
     )
 
 
-def _counted(said: Sequence[Said], flood: FloodConfig) -> tuple[list[Said], int]:
-    """Those that count, in order of time, and how many did not for having come in a burst."""
-    counted: list[Said] = []
+def count(said: Sequence[S], flood: FloodConfig) -> tuple[list[S], int]:
+    """Those that count, and how many did not for having come in a burst.
+
+    Args:
+        said: in order of time.
+        flood: how often a user counts, and what is a burst.
+    """
+    counted: list[S] = []
     of_user: dict[str, list[datetime.datetime]] = defaultdict(list)
     in_burst = 0
     for each in said:

@@ -180,7 +180,7 @@ class Name(Base):
         phones: how it sounds.
         source: ``heard``, ``feedback``, ``catalogue`` or ``person``.
         mentions, users: how often it was heard, and by how many users; counted anew from `Mention` when one comes.
-        trend: mentions in the last day over the daily mean of the week before.
+        trend: mentions that count in the last day, over their daily mean in the week before.
         reason: why it has the status.
         bundle: hash of the bundle that learned it; empty if none did.
         first_at, last_at: when it was heard first and last.

@@ -7,7 +7,7 @@ import http.server
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from asr.errors import ConfigError, NotFoundError
 from services.learner import alarms, names, triggers
 from services.learner.config import (
     DriftConfig,
+    FloodConfig,
     LearnerConfig,
     MonitorConfig,
     TriggerConfig,
@@ -32,7 +33,7 @@ from services.learner.watch import Watcher
 from services.learner.webhook import Webhook, pending
 from services.store import jobs
 from services.store.database import Store
-from services.store.models import AuditEntry, Job, Name, Window
+from services.store.models import AuditEntry, Job, Mention, Name, Window
 from tests.services.learner.heard import HOUR, KNOWN, T0, hear
 
 DAY = datetime.timedelta(days=1)
@@ -205,13 +206,12 @@ def test_what_cannot_be_sent_is_kept_in_order_and_at_last_given_up(sqlite_store:
     assert Webhook(WebhookConfig()).deliver(sqlite_store, T0) == 0
 
 
-def approve(store: Store, *texts: str, users: int = 3, trend: float = 1.0) -> list[str]:
+def approve(store: Store, *texts: str, users: int = 3) -> list[str]:
     with store.session() as session:
         ids = []
         for text in texts:
             name = names.new_name(text, source="heard", now=T0)
             name.users = name.mentions = users
-            name.trend = trend
             names.set_status(session, name, "approved", actor="tess", now=T0)
             ids.append(name.id)
         return ids
@@ -243,14 +243,49 @@ def test_enough_names_are_learned_and_only_once(store: Store) -> None:
         assert {(entry.subject, entry.cause) for entry in entries} == {(job.id, key) for key in ids}
 
 
+def asked_for(store: Store, text: str, times: Sequence[tuple[str, datetime.datetime]], first: int = 0) -> str:
+    """An approved name that users said at times, counted as the noticer does."""
+    (key,) = approve(store, text)
+    with store.session() as session:
+        for number, (user, at) in enumerate(times, first):
+            query = hear(session, number, user=user, at=at)
+            session.add(Mention(name_id=key, query_id=query.id, at=at, user_hash=user, spelling=text, source="span"))
+        names.recount(session, session.get_one(Name, key), times[-1][1])
+    return key
+
+
 def test_a_rising_name_is_learned_alone_if_many_ask_for_it(store: Store) -> None:
-    approve(store, "ann", users=5, trend=50.0)
-    assert pull(store, T0 + HOUR) is None
-    approve(store, "bob", users=6, trend=5.0)
-    job = pull(store, T0 + HOUR)
+    now = T0 + 10 * HOUR
+    asked_for(store, "ann", [(f"user {n % 5}", T0 + n * HOUR) for n in range(10)])
+    assert pull(store, now) is None
+    asked_for(store, "bob", [(f"user {n}", T0 + n * HOUR) for n in range(6)], 100)
+    job = pull(store, now)
     assert job is not None
     assert job.params["trigger"]["cause"] == "trend"
+    assert job.params["trigger"]["reason"].endswith("heard 42.0 times as often as in the week before, by 6 users")
     assert len(job.params["names"]) == 2
+
+
+def test_one_user_and_one_moment_make_no_trend(store: Store) -> None:
+    """Six users have said it in all, but nobody else today than one user, and a song on many devices."""
+    week = [(f"user {n}", T0 + 24 * n * HOUR) for n in range(6)]
+    today = T0 + 8 * 24 * HOUR
+    mallory = [("mallory", today + n * HOUR / 10) for n in range(100)]
+    key = asked_for(store, "ann", [*week, *mallory])
+    now = today + 10 * HOUR
+    with store.reading() as session:
+        assert names.trend_of(session, key, now, FloodConfig()) == (2 / (5 / 7), 1)
+        assert names.trend_of(session, key, now, FloodConfig(per_user_a_day=100))[0] > 50
+        assert session.get_one(Name, key).trend == pytest.approx(2 / (5 / 7), abs=0.5)
+    song = [(f"device {n}", today + n * HOUR / 36_000) for n in range(60)]
+    asked_for(store, "bob", song, 200)
+    assert pull(store, now, schedule_h=0) is None
+    assert pull(store, now, schedule_h=0, trend=2.0, trend_users=1) is not None
+
+
+def test_a_trend_that_has_passed_is_none(sqlite_store: Store) -> None:
+    asked_for(sqlite_store, "ann", [(f"user {n}", T0 + n * HOUR) for n in range(8)])
+    assert pull(sqlite_store, T0 + 40 * HOUR, schedule_h=0) is None
 
 
 def test_the_schedule_takes_what_waits(sqlite_store: Store) -> None:
@@ -263,15 +298,15 @@ def test_the_schedule_takes_what_waits(sqlite_store: Store) -> None:
 
 
 def test_names_of_a_failed_job_wait_and_at_last_for_a_person(sqlite_store: Store) -> None:
-    (key,) = approve(sqlite_store, "ann", users=9, trend=9.0)
+    (key,) = approve(sqlite_store, "ann")
     now = T0 + HOUR
     for _ in range(2):
-        job = pull(sqlite_store, now)
+        job = pull(sqlite_store, now, count=1)
         assert job is not None
         end(sqlite_store, job, "failed", now)
-        assert pull(sqlite_store, now + 23 * HOUR) is None
+        assert pull(sqlite_store, now + 23 * HOUR, count=1) is None
         now += 24 * HOUR
-    assert pull(sqlite_store, now, max_attempts=2) is None
+    assert pull(sqlite_store, now, count=1, max_attempts=2) is None
     job = sqlite_store.run(lambda s: triggers.request(s, ["ann"], actor="tess", now=now))
     assert job is not None
     assert (job.params["names"], job.params["trigger"]["cause"]) == ([key], "person")
