@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from asr.evaluate.findings import Findings, Gap, GroupRate, Rung
+from asr.evaluate.findings import Findings, GroupRate, Rung
 from services.cli import output
 from services.cli.evaluate_tables import (
     WORDS_SHOWN,
@@ -17,6 +17,7 @@ from services.cli.evaluate_tables import (
 
 SLICES_SHOWN = 8
 PAIRS_SHOWN = 3
+NAME_WIDTH = 26
 
 
 def show_findings(findings: Findings) -> None:
@@ -117,6 +118,7 @@ def _fairness(findings: Findings) -> None:
 
 def _ladder(findings: Findings) -> None:
     table = table_of("ladder", "WER %", "interval", "gap", "what it is")
+    table.columns[0].max_width = NAME_WIDTH  # a long reference leaves the figures their room
     gaps = {gap.upper: (index, gap) for index, gap in enumerate(findings.ladder.gaps)}
     for rung in findings.ladder.rungs:
         index, gap = gaps.get(rung.name, (None, None))
@@ -126,21 +128,21 @@ def _ladder(findings: Findings) -> None:
             "missing" if rung.wer is None else percent(rung.wer.value),
             "" if rung.wer is None else interval(rung.wer),
             "" if gap is None else f"{100 * (gap.difference.value or 0.0):+.1f}",
-            "" if gap is None else _cause(gap, largest=largest),
+            "" if gap is None else " or ".join(gap.causes) + (", the largest" if largest else ""),
             style=_style(rung, largest=largest),
         )
-        for part in gap.corpora if gap else ():
+        for part in gap.corpora if gap and gap.difference.value else ():
             step = f"{100 * (part.difference.value or 0.0):+.1f}"
             name = escape(f"  {part.corpus or '(no name)'}")
-            table.add_row(name, percent(part.upper.value), interval(part.upper), step, "within the corpus", style="dim")
+            table.add_row(name, percent(part.upper.value), interval(part.upper), step, "", style="dim")
     output.console.print(table)
-
-
-def _cause(gap: Gap, *, largest: bool) -> str:
-    alike = (
-        "" if gap.as_they_stand is None else f", corpora weighed alike (as they stand {100 * gap.as_they_stand:+.1f})"
-    )
-    return " or ".join(gap.causes) + (", the largest" if largest else "") + alike
+    weighed = [
+        f"{' or '.join(gap.causes)} {100 * gap.as_they_stand:+.1f}"
+        for gap in findings.ladder.gaps
+        if gap.as_they_stand is not None
+    ]
+    if weighed:
+        output.console.print(f"with corpora weighed alike; as they stand: {', '.join(weighed)}", highlight=False)
 
 
 def _style(rung: Rung, *, largest: bool) -> str | None:

@@ -16,15 +16,17 @@ WORDS = ("play", "taylor", "swift", "navigate", "home", "weather")
 CAR = {"noise": "cabin", "snr_db": 5.0}
 
 
-def run(folder, rate, *, seed=0, bundle="a", **values):
-    """Writes results in which words are missed at `rate`."""
+def run(folder, rate, *, seed=0, bundle="a", corpus="test", **values):
+    """Writes results in which words are missed at `rate`, a number or by corpus; `corpus` is one or a function."""
     rng = np.random.default_rng(seed)
     items = []
     for number in range(60):
         said = [str(word) for word in rng.choice(WORDS, 5)]
-        heard = ["uh" if rng.random() < rate else word for word in said]
+        kind = corpus(number) if callable(corpus) else corpus
+        own = rate[kind] if isinstance(rate, dict) else rate
+        heard = ["uh" if rng.random() < own else word for word in said]
         words = tuple(Word(word, i / 10, i / 10 + 0.1, 0.8) for i, word in enumerate(heard))
-        utterance = Utterance(f"{number}.wav", 2.0, " ".join(said), corpus="test", gender="fm"[number % 2], **values)
+        utterance = Utterance(f"{number}.wav", 2.0, " ".join(said), corpus=kind, gender="fm"[number % 2], **values)
         items.append(ScoredUtterance(utterance, " ".join(heard), words, 0.8))
     settings = {"bundle": f"gone-{bundle}", "bundle_hash": bundle, "manifests": ["gone.jsonl"]}
     Results(tuple(items), settings=settings).write(folder)
@@ -66,6 +68,21 @@ def test_the_ladder_is_built_from_folders_and_numbers(report, tmp_path):
     assert findings.advice[0].rule == "noise"
     assert findings.evaluation.overall.utterances == 120
     assert {breakdown.name for breakdown in findings.breakdowns} >= {"names", "position", "snr", "length", "rate"}
+
+
+def test_the_terminal_shows_every_gap_beside_a_long_name_and_says_what_was_weighed(tmp_path, capsys):
+    rates = {"easy": 0.0, "hard": 0.5}
+    train = run(tmp_path / "train", rates, corpus=lambda number: "hard" if number % 6 == 0 else "easy")
+    test = run(tmp_path / "test", rates, seed=1, corpus=lambda number: "easy" if number % 6 == 0 else "hard")
+    reference = "a reference system with a name longer than there is room for=0.25"
+    assert main(["report", test, "--train", train, "--train-dev", test, "--reference", reference]) == 0
+    ladder = capsys.readouterr().out.split(" ladder ")[1].split("Advice")[0]
+    rows = {line.split("  ")[0].strip(): line for line in ladder.splitlines()}
+    for name, gap in (("training error", "bias"), ("held-out error", "variance"), ("test in quiet", "mismatch")):
+        assert gap in rows[name]
+        assert "…" not in rows[name]
+    assert "with corpora weighed alike; as they stand: bias -" in ladder
+    assert "variance +" in ladder.split("as they stand")[1]
 
 
 def test_two_runs_beside_each_other_and_the_page(tmp_path, capsys):
