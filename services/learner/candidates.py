@@ -21,6 +21,7 @@ from services.faults import crash_point
 from services.learner import evidence, mentions, names, promotion, rematch
 from services.learner.config import LearnerConfig
 from services.learner.evidence import Blocklist, Evidence, Judged
+from services.learner.known_sounds import KnownSounds
 from services.learner.noticed import Noticed
 from services.learner.promotion import ACTOR
 from services.learner.similar import SoundIndex
@@ -40,17 +41,20 @@ class Noticer:
 
     Args:
         config: thresholds.
-        known: words that the recogniser knows: of its language model, and those that the live bundle learned. They are
-            pronounced in the first `run`, which takes some seven processor seconds for 50,000.
+        known: words that the recogniser knows: of its language model, and those that the live bundle learned.
+        sounds: of those words, as far as they are known from before; the first `run` pronounces the others, which takes
+            some seven processor seconds for 50,000.
     """
 
-    def __init__(self, config: LearnerConfig, known: Collection[str] = frozenset()) -> None:
+    def __init__(
+        self, config: LearnerConfig, known: Collection[str] = frozenset(), sounds: KnownSounds | None = None
+    ) -> None:
         self.config = config
         self.known = known
         self._blocked = Blocklist.read(config.evidence.blocklists)
         self._index = SoundIndex()
         self._indexed: dict[str, tuple[str, ...]] = {}
-        self._known_sounds: SoundIndex | None = None
+        self._sounds = sounds or KnownSounds()
 
     def run(self, store: Store, now: datetime.datetime) -> Noticed:
         """Looks at everything that was not looked at, batch by batch; each is committed.
@@ -59,7 +63,7 @@ class Noticer:
             StoreError: the store fails; what was committed before is whole.
         """
         total = Noticed()
-        self._lexicon()  # outside of any transaction
+        self._sounds.follow(self.known)  # outside of any transaction
         for step in (self.take_spans, self.take_feedback):
             taken = self.config.cluster.batch
             while taken >= self.config.cluster.batch:
@@ -197,15 +201,7 @@ class Noticer:
 
     def _sounds_known(self, text: str) -> str:
         """The known word that a spelling sounds like, or nothing."""
-        return next((word for _, word, _ in self._lexicon().near(text, self.config.promotion.known_sound)), "")
-
-    def _lexicon(self) -> SoundIndex:
-        """The known words by sound."""
-        if self._known_sounds is None:
-            self._known_sounds = SoundIndex()
-            for word in self.known:
-                self._known_sounds.set(word, [word])
-        return self._known_sounds
+        return self._sounds.near(text, self.config.promotion.known_sound)
 
     def _last(self, text: str) -> str:
         """The last of several words, such as a surname, if it can stand for all of them; else nothing."""

@@ -7,7 +7,7 @@ So only strings of about the same weight need to be compared, and nothing near i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,44 @@ class SoundIndex:
     def __len__(self) -> int:
         """How many keys there are."""
         return len(self._of)
+
+    def keys(self) -> set[str]:
+        """All keys."""
+        return set(self._of)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is in it, to be written down; see `of_arrays`."""
+        rows = [row for rows in self._of.values() for row in rows]
+        phones = [self._packed[self._ends[row] : self._ends[row + 1]] for row in rows]
+        return {
+            "phones": np.concatenate([*phones, np.zeros(0, np.int8)]).astype(np.int8),
+            "ends": np.cumsum([0, *map(len, phones)], dtype=np.int64),
+            "weights": self._weights[rows],
+            "keys": _text_array([self._keys[row] for row in rows]),
+            "texts": _text_array([self._texts[row] for row in rows]),
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> SoundIndex:
+        """What `arrays` gave.
+
+        Raises:
+            ValueError, KeyError: the arrays do not fit each other.
+        """
+        made = cls()
+        made._keys, made._texts = _texts(arrays["keys"]), _texts(arrays["texts"])
+        count, ends = len(made._keys), arrays["ends"]
+        if not (len(made._texts) == len(arrays["weights"]) == len(ends) - 1 == count) or ends[-1] != len(
+            arrays["phones"]
+        ):
+            raise ValueError("the arrays of an index do not fit each other")
+        made._packed = _grown(arrays["phones"], max(len(made._packed), int(ends[-1])))
+        made._ends = _grown(ends, max(len(made._ends), count + 1))
+        made._weights = _grown(arrays["weights"], max(len(made._weights), count))
+        made._alive = _grown(np.ones(count, np.bool_), len(made._weights))
+        for row, key in enumerate(made._keys):
+            made._of.setdefault(key, []).append(row)
+        return made
 
     def set(self, key: str, spellings: Iterable[str]) -> None:
         """Puts a key under these spellings and no others; none takes it out."""
@@ -99,3 +137,11 @@ def _grown(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     grown = np.zeros(size, array.dtype)
     grown[: len(array)] = array
     return grown
+
+
+def _text_array(texts: Sequence[str]) -> npt.NDArray[Any]:
+    return np.frombuffer("\n".join(texts).encode(), np.uint8)
+
+
+def _texts(array: npt.NDArray[Any]) -> list[str]:
+    return array.tobytes().decode().split("\n") if len(array) else []

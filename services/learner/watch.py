@@ -18,6 +18,7 @@ from services.learner import alarms, monitor, triggers
 from services.learner.alarms import Alarm
 from services.learner.candidates import Noticer
 from services.learner.config import LearnerConfig
+from services.learner.known_sounds import KnownSounds
 from services.learner.noticed import Noticed
 from services.learner.webhook import Webhook
 from services.store.database import Store
@@ -52,6 +53,7 @@ class Watcher:
         config: thresholds.
         known: words that the recogniser knows.
         perplexity: of a text, by the language model that is served.
+        sounds: of the known words, as far as they are known from before.
 
     Attributes:
         noticed: all that was noticed since the start.
@@ -66,9 +68,10 @@ class Watcher:
         config: LearnerConfig,
         known: Collection[str] = frozenset(),
         perplexity: monitor.Perplexity | None = None,
+        sounds: KnownSounds | None = None,
     ) -> None:
         self.config = config
-        self.noticer = Noticer(config, known)
+        self.noticer = Noticer(config, known, sounds)
         self.webhook = Webhook(config.webhook)
         self.noticed = Noticed()
         self.alarms: Counter[str] = Counter()

@@ -15,6 +15,7 @@ from asr.bundle import load_bundle
 from asr.errors import DengarError
 from services.learner import rollout
 from services.learner.config import LearnerConfig
+from services.learner.known_sounds import KnownSounds
 from services.learner.learning import Progress, Workshop, do_job
 from services.learner.mirror import Mirror
 from services.learner.watch import Watcher, perplexity_of
@@ -26,7 +27,7 @@ from services.store.retention import expire, sweep
 log = logging.getLogger("dengar.learner")
 EXPIRE_EVERY = datetime.timedelta(hours=1)
 READY = "the loop turns"
-"""What a worker says after its first turn, which takes some seconds longer than others."""
+"""What a worker says after its first turn, which takes longer than others, by seconds the first time in a folder."""
 
 
 def utc_now() -> datetime.datetime:
@@ -72,6 +73,7 @@ class Worker:
         self._expired: datetime.datetime | None = None
         self._mirror = Mirror(config.learning.mlflow) if config.learning.mlflow else None
         self._mirror_fails = False
+        self._sounds = KnownSounds(shop.work)
         self.watcher = self._watch()
 
     def turn(self) -> Round:
@@ -132,9 +134,8 @@ class Worker:
         self._live = self.shop.registry.live()
         bundle = load_bundle(self.shop.registry.path(self._live))
         lm = bundle.language_model()
-        return Watcher(
-            self.shop.store, self.config, frozenset(bundle.lexicon()), perplexity_of(lm) if lm is not None else None
-        )
+        perplexity = perplexity_of(lm) if lm is not None else None
+        return Watcher(self.shop.store, self.config, frozenset(bundle.lexicon()), perplexity, self._sounds)
 
     def _reflect(self) -> None:
         """Shows the registry in MLflow, where that is wanted; nothing of the loop depends on it."""
