@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,18 +30,18 @@ from asr.errors import DengarError
 from asr.learn import NewName, learn, load_learn_config
 from asr.learn.config import DEFAULT as LEARN_CONFIG
 from services.faults import crash_point
-from services.learner import rollout
+from services.learner import job_files, rollout
 from services.learner.gating import Gated, GatingConfig, read_verdict, run_gate
 from services.learner.job_config import LearningConfig, RolloutConfig
 from services.registry import Registry
 from services.store import audit, jobs
+from services.store.copies import ROWS
 from services.store.database import Store
 from services.store.errors import LeaseLostError, StoreError
 from services.store.models import BundleSource, Feedback, Job, LearnedBundle, Mention, Name, Query, Span, TrainingRow
 from services.store.removal import carry_out, note_copies
 
 COLLECTED, LEARNED, JUDGED = "collected", "learned", "judged"
-ROWS = "rows"
 MANIFEST = "rows.jsonl"
 NAMES = "names"
 CANDIDATE = "candidate"
@@ -117,16 +116,16 @@ def do_job(shop: Workshop, job: Job, now: Callable[[], datetime.datetime], progr
         again = isinstance(error, StoreError | OSError)
         said = str(error) if isinstance(error, DengarError | OSError) else f"a fault in the program: {error!r}"
         with shop.store.session() as session:
-            return jobs.fail(session, job, said or type(error).__name__, again=again)
+            ended = jobs.fail(session, job, said or type(error).__name__, again=again)
+        if ended.status not in jobs.OPEN:
+            job_files.clear(shop.work, job.id)
+        return ended
 
 
 def _collect(shop: Workshop, job: Job) -> Job:
     """Names with their spellings, and recordings with consent; the bundle to start from is the one that is live."""
     base = shop.registry.live()
-    folder = (shop.work / "jobs" / f"{job.id[:12]}-{base}").resolve()
-    rows_folder = folder / ROWS
-    shutil.rmtree(folder, ignore_errors=True)
-    rows_folder.mkdir(parents=True)
+    folder = job_files.make_folder(shop.work, job, base)
     with shop.store.reading() as session:
         rows = session.scalars(select(Name).where(Name.id.in_(job.params.get("names", [])))).all()
         names: list[dict[str, Any]] = [
@@ -147,7 +146,7 @@ def _collect(shop: Workshop, job: Job) -> Job:
         except StoreError:
             left_out["the recording is gone"] += 1
             continue
-        (rows_folder / f"{recording.query}.flac").write_bytes(data)
+        (folder / ROWS / f"{recording.query}.flac").write_bytes(data)
         kept.append(recording)
     write_manifest(
         folder / MANIFEST,
@@ -331,6 +330,7 @@ def _judge(shop: Workshop, job: Job, progress: Progress) -> Job:
 def _settle(shop: Workshop, job: Job, now: datetime.datetime) -> Job:
     """Lets a bundle that passed on trial, keeps one that did not; the copies of recordings go."""
     if job.stage == COLLECTED:
+        job_files.clear(shop.work, job.id)
         with shop.store.session() as session:
             return jobs.finish(session, job, {"nothing": "there was no name to learn"})
     with shop.store.reading() as session:
@@ -346,7 +346,7 @@ def _settle(shop: Workshop, job: Job, now: datetime.datetime) -> Job:
         crash_point("learning.on-trial")
     else:
         shop.store.run(lambda session: _refuse(session, job, now))
-    shutil.rmtree(Path(job.result["folder"]) / ROWS, ignore_errors=True)
+    job_files.clear(shop.work, job.id)
     with shop.store.session() as session:
         return jobs.finish(session, job)
 

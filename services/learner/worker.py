@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from asr.bundle import load_bundle
 from asr.errors import DengarError
-from services.learner import rollout
+from services.learner import job_files, rollout
 from services.learner.config import LearnerConfig
 from services.learner.known_sounds import KnownSounds
 from services.learner.learning import Progress, Workshop, do_job
@@ -99,6 +99,7 @@ class Worker:
             job = do_job(self.shop, job, self._now, self._progress)
         except LeaseLostError as error:
             log.warning("%s", error)
+            job_files.sweep(store, self.shop.work, self._now())  # it may have been stopped
             return Round(len(noticed.noticed.approved), None)
         said = job.error or "; ".join(job.result.get("verdict", {}).get("reasons", [])[:1]) or "nothing to learn"
         log.info("job %s is %s: %s", job.id[:8], job.status, said)
@@ -154,4 +155,5 @@ class Worker:
         if self._expired is None or now - self._expired >= EXPIRE_EVERY:
             expire(self.shop.store, now)
             sweep(self.shop.store, now)
+            job_files.sweep(self.shop.store, self.shop.work, now)
             self._expired = now

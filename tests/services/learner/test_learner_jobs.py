@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -20,9 +21,12 @@ from asr.bundle import find_bundle, load_bundle
 from asr.corpus import Utterance, write_manifest
 from asr.synth import of_engine, open_engine
 from services.faults import CRASH_AT
+from services.learner.known_sounds import FILE as KNOWN_SOUNDS
+from services.learner.known_sounds import KnownSounds
 from services.learner.names import add_name, new_name, set_status
 from services.learner.triggers import request
 from services.registry import Registry
+from services.store import jobs
 from services.store.database import Store
 from services.store.models import (
     AuditEntry,
@@ -64,8 +68,9 @@ jobs: 1
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """General speech to judge by."""
+    """General speech to judge by, and beside it how the known words sound, which workers need not find out each."""
     folder = tmp_path_factory.mktemp("speech")
+    KnownSounds(folder).follow(frozenset(load_bundle(find_bundle(None)).lexicon()))
     engine, rows = open_engine("flite"), []
     for number, text in enumerate(("what is the weather today", "call my mother", "play some music")):
         audio.save(folder / f"{number}.wav", engine.speak(text, of_engine("flite")[number % 2], 1.0, 1.0))
@@ -86,6 +91,8 @@ class Place:
         shutil.copytree(shipped, folder / "registry" / shipped.name)
         self.registry = Registry(folder / "registry")
         self.registry.promote(shipped.name)
+        (folder / "work").mkdir()
+        shutil.copy(speech.with_name(KNOWN_SOUNDS), folder / "work")
         (folder / "learn.yaml").write_text(LEARN)
         (folder / "gate.yaml").write_text(GATE.format(manifest=speech, recall=recall))
 
@@ -163,8 +170,8 @@ def query(session, number: int, name: Name, *, corrected: bool) -> None:
     )
 
 
-def test_a_job_learns_is_judged_and_lets_its_bundle_in(place: Place) -> None:
-    base = place.registry.live()
+def heard_and_asked(place: Place) -> None:
+    """A name that two users said, one recording of which is gone, and the wish to learn it."""
     with place.store.session() as session:
         name = new_name("ana li", source="heard", now=datetime.now(UTC))
         set_status(session, name, "approved", actor="tester")
@@ -176,6 +183,11 @@ def test_a_job_learns_is_judged_and_lets_its_bundle_in(place: Place) -> None:
             row.audio_ref = place.store.audio.put(noise)
         session.get_one(Query, "query2").audio_ref = "00/gone.flac"
         assert request(session, [], actor="tester", now=datetime.now(UTC)) is not None
+
+
+def test_a_job_learns_is_judged_and_lets_its_bundle_in(place: Place) -> None:
+    base = place.registry.live()
+    heard_and_asked(place)
     said = place.work()
     job = said["job"]
     assert (job["status"], job["stage"]) == ("done", "judged"), job["error"]
@@ -185,14 +197,16 @@ def test_a_job_learns_is_judged_and_lets_its_bundle_in(place: Place) -> None:
     assert place.registry.live() == made[:12]
     assert "ana" in load_bundle(place.registry.path(made[:12])).lexicon()
     folder = Path(job["result"]["folder"])
-    assert not (folder / "rows").exists(), "copies of recordings stay no longer than they are needed"
-    assert json.loads((folder / "rows.jsonl").read_text())["text"] == "who was ana li"
+    assert not list(folder.glob("rows*")), "copies of recordings stay no longer than they are needed"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (folder / "gate" / "gate.html").read_text().count(made[:12]) >= 1
     with place.store.reading() as session:
         bundle = session.get_one(LearnedBundle, made)
         assert (bundle.status, bundle.parent[:12], bundle.verdict["passed"]) == ("live", base, True)
         assert [row.user_hash for row in session.scalars(select(BundleSource))] == ["user1"]
-        assert [row.query_id for row in session.scalars(select(TrainingRow))] == ["query1"]
+        assert [(row.query_id, row.text) for row in session.scalars(select(TrainingRow))] == [
+            ("query1", "who was ana li")
+        ]
         learned = {name.text: (name.status, name.bundle) for name in session.scalars(select(Name))}
         actions = [entry.action for entry in session.scalars(select(AuditEntry).order_by(AuditEntry.id))]
     assert learned["ana li"] in {("learned", made), ("approved", "")}
@@ -239,5 +253,19 @@ def test_a_job_that_cannot_be_done_says_why(place: Place) -> None:
     job = place.work()["job"]
     assert job["status"] == "failed"
     assert "speed" in job["error"]
+    assert not list(place.folder.glob("work/jobs/*/rows*"))
     with place.store.reading() as session:
         assert session.scalars(select(Name)).one().status == "approved"
+
+
+def test_copies_of_a_job_that_was_killed_and_stopped_go_at_the_next_start(place: Place) -> None:
+    heard_and_asked(place)
+    assert place.work("learning.collected") is None
+    (rows,) = place.folder.glob("work/jobs/*/rows")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (rows.parent, rows)] == [0o700, 0o700]
+    assert [path.name for path in rows.iterdir()] == ["query1.flac"]
+    with place.store.session() as session:
+        assert jobs.stop(session, session.scalars(select(Job.id)).one(), "tester")
+    assert place.work()["job"] is None
+    assert rows.parent.is_dir()
+    assert not list(rows.parent.glob("rows*"))
