@@ -7,7 +7,7 @@ RUN := .venv/bin
 READY := .venv/.complete
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench lock proto hooks clean
+.PHONY: help setup demo test check bench measure lock proto hooks clean
 
 help: $(READY) ## what there is (and sets up, the first time)
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ check: $(READY) ## lint, format, types, and whether the generated code is curren
 
 bench: $(READY) ## what recognition costs, against the torch float model in the same run
 	$(RUN)/dengar bench
+
+measure: $(READY) ## the default bundle's numbers, card and report anew, from the corpora in DENGAR_DATA
+	@tools/measure.sh
 
 lock: $(READY) ## write requirements.lock anew (ARGS=--upgrade for the newest versions)
 	tools/lock.sh $(ARGS)
