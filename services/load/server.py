@@ -18,6 +18,7 @@ from asr.errors import DengarError
 STOP_S = 60.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STARTED = "process_start_time_seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,21 @@ class Usage:
 
     cpu_s: float
     memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process that serves.
+
+    Attributes:
+        pid: of it.
+        started: clock ticks from the start of the machine to its own, as the kernel has it.
+        told: when it started by its own account, asked over HTTP, in seconds since 1970; None if it does not say.
+    """
+
+    pid: int
+    started: int
+    told: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +67,40 @@ class Running:
 
     def usage(self) -> Usage:
         """What it has used so far; raises `DengarError` if it is gone."""
+        fields = self._stat()
         try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
             pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         except OSError as error:
-            raise DengarError(f"the server at {self.address} (process {self.pid}) is gone") from error
+            raise self._gone() from error
         return Usage((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, pages * _PAGE_BYTES)
+
+    def identity(self) -> Identity:
+        """Which process it is: no other has the same, and one that was started again has another.
+
+        Raises:
+            DengarError: it is gone, or does not answer at its metrics' address.
+        """
+        started = int(self._stat()[19])
+        if self.metrics_url is None:
+            return Identity(self.pid, started, None)
+        try:
+            told = scrape(self.metrics_url)[_STARTED]
+        except (OSError, KeyError) as error:
+            raise DengarError(f"the server at {self.address} does not say at {self.metrics_url} who it is") from error
+        return Identity(self.pid, started, told)
+
+    def _stat(self) -> list[str]:
+        """The fields of its process from the state on (proc(5)); raises `DengarError` if it has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError as error:
+            raise self._gone() from error
+        if fields[0] in "ZX":  # ended, and not waited for yet
+            raise self._gone()
+        return fields
+
+    def _gone(self) -> DengarError:
+        return DengarError(f"the server at {self.address} (process {self.pid}) is gone")
 
     def stages(self) -> dict[str, float]:
         """Processor seconds so far by stage, as the server measures them itself; empty if it does not say."""
