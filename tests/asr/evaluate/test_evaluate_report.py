@@ -252,6 +252,9 @@ def test_the_report_names_what_was_found():
     assert found.fairness.rule in page.text
     assert any(not part.enough for part in found.slices)
     assert "too few" in page.text
+    for part in found.slices:
+        if part.result.wer.low is not None:  # intervals are there to read, not only as lines
+            assert f"{100 * part.result.wer.low:.1f} to {100 * part.result.wer.high:.1f}" in page.text
     for part in found.breakdowns:
         assert part.title in page.text
     for pair in found.confusions:
