@@ -26,9 +26,11 @@ from sqlalchemy.orm import Session
 
 from asr.bundle import load_bundle
 from asr.corpus.manifest import Utterance, write_manifest
-from asr.errors import DengarError
+from asr.corpus.text import normalise
+from asr.errors import DengarError, MissingDependencyError, TextError
 from asr.learn import NewName, learn, load_learn_config
 from asr.learn.config import DEFAULT as LEARN_CONFIG
+from asr.synth.names import mentions
 from services.faults import crash_point
 from services.learner import job_files, rollout
 from services.learner.gating import Gated, GatingConfig, read_verdict, run_gate
@@ -213,8 +215,12 @@ def _said(session: Session, mention: Mention, query: Query, name: str) -> tuple[
     """What was said in a query: as its user corrected it, or with the name in place of the words that were heard."""
     corrected = select(Feedback).where(Feedback.query_id == query.id, Feedback.kind == "corrected")
     for feedback in session.scalars(corrected.order_by(Feedback.id.desc())):
-        if f" {name} " in f" {feedback.text} ":
-            return feedback.text, "feedback"
+        try:
+            text = normalise(feedback.text)
+        except (TextError, MissingDependencyError):  # numbers that nothing here can read, say
+            continue
+        if mentions(text, {name}):
+            return text, "feedback"
     span = session.get(Span, mention.span_id) if mention.span_id else None
     if span is None:
         return "", ""

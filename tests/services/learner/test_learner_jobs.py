@@ -156,7 +156,7 @@ def query(session, number: int, name: Name, *, corrected: bool) -> None:
     session.add(span)
     session.flush()
     if corrected:
-        session.add(Feedback(query_id=row.id, at=now, kind="corrected", text="who was ana li", handled=True))
+        session.add(Feedback(query_id=row.id, at=now, kind="corrected", text="Who was Ana Li's mother?", handled=True))
     session.add(
         Mention(
             name_id=name.id,
@@ -205,7 +205,7 @@ def test_a_job_learns_is_judged_and_lets_its_bundle_in(place: Place) -> None:
         assert (bundle.status, bundle.parent[:12], bundle.verdict["passed"]) == ("live", base, True)
         assert [row.user_hash for row in session.scalars(select(BundleSource))] == ["user1"]
         assert [(row.query_id, row.text) for row in session.scalars(select(TrainingRow))] == [
-            ("query1", "who was ana li")
+            ("query1", "who was ana li's mother")
         ]
         learned = {name.text: (name.status, name.bundle) for name in session.scalars(select(Name))}
         actions = [entry.action for entry in session.scalars(select(AuditEntry).order_by(AuditEntry.id))]
