@@ -10,8 +10,9 @@ import numpy as np
 
 from asr.decode import confidence
 from asr.decode.config import DecoderConfig
-from asr.decode.expected import expected, whole_names
+from asr.decode.expected import contexts, expected, whole_names
 from asr.decode.greedy import GreedySearch
+from asr.decode.hint_text import NO_CONTEXTS
 from asr.decode.lm import LanguageModel
 from asr.decode.respell import distinct, respelled
 from asr.decode.stability import Outlook
@@ -56,6 +57,7 @@ class Decoder:
 
             self._model = BeamModel(tokens, config, lm)
         self._expected = expected(lm) if lm and config.kind == "beam" else ()
+        self._contexts = contexts(lm) if lm else NO_CONTEXTS
         self._names = whole_names(lm) if lm else frozenset()
         self._expecting = self.hints(()) if self._expected else None
 
@@ -107,7 +109,7 @@ class Decoder:
         given = list(phrases)
         said = {text for text, _ in given}
         own = [phrase for phrase in self._expected if phrase[0] not in said]
-        compiled = compile_hints([*given, *own], classes, self.tokens, self._model.pricing)
+        compiled = compile_hints([*given, *own], classes, self.tokens, self._model.pricing, self._contexts)
         mine = {text for text, _ in own}
         left = [text for text, _ in compiled.unused if text in mine]
         names = sum(text in self._names for text in left)

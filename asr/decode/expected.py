@@ -7,6 +7,7 @@ spellings, and of either those that were learned last, then those that are asked
 
 from __future__ import annotations
 
+from asr.decode.hint_text import NO_CONTEXTS, Contexts
 from asr.decode.lm import LanguageModel
 from asr.decode.names import NamesModel, possessive
 
@@ -29,3 +30,11 @@ def expected(lm: LanguageModel) -> tuple[Phrase, ...]:
 def whole_names(lm: LanguageModel) -> frozenset[str]:
     """Those of a model's phrases that are names as they are written."""
     return frozenset(name.text for name in lm.learned.names) if isinstance(lm, NamesModel) else frozenset()
+
+
+def contexts(lm: LanguageModel) -> Contexts:
+    """Where names are worth more: behind the words with which people ask for one."""
+    if not isinstance(lm, NamesModel):
+        return NO_CONTEXTS
+    texts = frozenset(text for text, _ in lm.phrases)
+    return Contexts(lm.learned.contexts, lm.learned.context_boost, texts)

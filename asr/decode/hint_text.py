@@ -34,6 +34,28 @@ Unused = tuple[str, str]
 """A phrase as it was given, and why it cannot be used."""
 
 
+EXPECTED = "<expected>"
+"""The class of what is expected behind some words; no request can name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Words behind which some phrases are worth more.
+
+    Attributes:
+        words: any of them, letters and blanks ("call", "news about").
+        boost: of a phrase behind them, in nats.
+        texts: the phrases.
+    """
+
+    words: tuple[str, ...] = ()
+    boost: float = 0.0
+    texts: frozenset[str] = frozenset()
+
+
+NO_CONTEXTS = Contexts()
+
+
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """Phrases in spoken form.
@@ -54,6 +76,7 @@ def speak(
     classes: Mapping[str, Sequence[str]],
     letters: Collection[str],
     default_boost: float,
+    contexts: Contexts = NO_CONTEXTS,
 ) -> Spoken:
     """Normalises phrases as references are, and sorts out those that cannot be used.
 
@@ -63,11 +86,13 @@ def speak(
         classes: items by name, with or without the ``$``.
         letters: what the recogniser's symbols can spell.
         default_boost: in place of 0.
+        contexts: in which some of the phrases are worth more; they count as no phrases.
     """
     intake = _Intake(frozenset(letters))
     items = {name.removeprefix(CLASS_MARK): intake.items(name, texts) for name, texts in sorted(classes.items())}
     boosts: dict[Words, float] = {}
     texts: dict[Words, str] = {}
+    inside: set[Words] = set()
     for text, boost in phrases:
         if not (math.isfinite(boost) and abs(boost) <= MAX_BOOST):
             intake.leave(text, f"its boost {boost:g} is not between {-MAX_BOOST:g} and {MAX_BOOST:g}")
@@ -75,6 +100,8 @@ def speak(
         words = intake.words(text, items)
         if not words:
             continue
+        if text in contexts.texts:
+            inside.add(words)
         own = boost or default_boost
         earlier = boosts.setdefault(words, own)
         low, high = sorted((own, earlier))
@@ -84,6 +111,9 @@ def speak(
         boosts[words] = high
         if own == high:
             texts[words] = text
+    if inside and contexts.boost:
+        items[EXPECTED] = sorted(inside)
+        boosts |= {(*words.split(), CLASS_MARK + EXPECTED): contexts.boost for words in contexts.words}
     named = {word[1:] for words in boosts for word in words if word.startswith(CLASS_MARK)}
     return Spoken(
         dict(sorted(boosts.items())),

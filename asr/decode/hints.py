@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr.decode.hint_graph import START, Graph, States, build
-from asr.decode.hint_text import CLASS_MARK, Spoken, Unused, Words, speak
+from asr.decode.hint_text import CLASS_MARK, EXPECTED, NO_CONTEXTS, Contexts, Spoken, Unused, Words, speak
 from asr.decode.types import Tokens
 
 MAX_PLACES = 300_000
@@ -95,6 +95,7 @@ def compile_hints(
     classes: Mapping[str, Sequence[str]],
     tokens: Tokens,
     pricing: Pricing,
+    contexts: Contexts = NO_CONTEXTS,
 ) -> Hints:
     """Compiles phrases; never raises for what they say.
 
@@ -103,10 +104,11 @@ def compile_hints(
         classes: items by name.
         tokens: the decoder's symbols.
         pricing: what hints are worth in it.
+        contexts: in which some of the phrases are worth more.
     """
     phrases = list(phrases)
     alphabet = sorted(set("".join(tokens.pieces)))
-    spoken = speak(phrases, classes, alphabet, pricing.boost)
+    spoken = speak(phrases, classes, alphabet, pricing.boost, contexts)
     kept, dropped = _within_bounds(spoken, pricing)
     letters = np.zeros(128, np.int32)
     letters[[ord(letter) for letter in alphabet if letter.isascii()]] = [
@@ -129,6 +131,8 @@ def _within_bounds(spoken: Spoken, pricing: Pricing) -> tuple[_Automaton, list[U
             return automaton, dropped
         for words in [words for words in phrases if sum(word.startswith(CLASS_MARK) for word in words) >= most]:
             del phrases[words]
+            if words[-1] == CLASS_MARK + EXPECTED:
+                continue  # nobody asked for it, and the phrases themselves stay
             dropped.append((" ".join(words), "its classes multiply to more than the automaton holds; name fewer"))
     return _Automaton(Spoken(phrases, {}, ()), pricing), dropped
 

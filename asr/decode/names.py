@@ -22,7 +22,7 @@ context. So a name is also a phrase hint of every stream, which is followed lett
 a boost that the bundle says.
 
 A recogniser of letters may hear a name otherwise than it is written. Such spellings ("any emery" for "unai emery") are
-further ways to say the name, and where that reading is the likelier one the name is written (`NamesModel.spans`).
+further ways to say the name, and where that reading is the likelier one the name is written (`asr.decode.near`).
 
 A name may carry a possessive ``'s``; those of its words that the base model does not know may stand alone ("call
 kowalski"). What no name explains keeps a part of the base model's ``<unk>``: with N new words in all names each has a
@@ -41,6 +41,7 @@ from typing import Any
 import kenlm
 
 from asr.decode.lm import Fit, LanguageModel
+from asr.decode.near import Respeller, Way, Words
 from asr.errors import BundleError
 
 NAMES = "names.json"
@@ -57,7 +58,7 @@ HEARD = 0.3
 """Share of a name's uses that are heard in one of its spellings, where it has any."""
 BEHIND = 0.5
 """Weight of the class n-gram behind a name."""
-MAX_BOOST = 10.0
+MAX_BOOST = 20.0
 UNSEEN = 100
 """As many words as the new ones of the names are unknown still, as it were, where no name explains them."""
 FORMAT = 1
@@ -88,11 +89,15 @@ class LearnedNames:
         names: in the order in which they were learned.
         prior_names: how many names the base model knows, as it were.
         boost: what a whole name is worth beside its probability, in nats; 0 leaves it to that alone.
+        contexts: words behind which people say a name ("call", "news about").
+        context_boost: what a name is worth there, in place of `boost`; 0 for no more.
     """
 
     names: tuple[LearnedName, ...]
     prior_names: float = 50.0
     boost: float = 0.0
+    contexts: tuple[str, ...] = ()
+    context_boost: float = 0.0
 
     @classmethod
     def load(cls, path: Path) -> LearnedNames:
@@ -111,11 +116,18 @@ class LearnedNames:
                 )
                 for row in content["names"]
             )
-            found = cls(names, float(content["prior_names"]), float(content.get("boost", 0.0)))
+            found = cls(
+                names,
+                float(content["prior_names"]),
+                float(content.get("boost", 0.0)),
+                tuple(map(str, content.get("contexts", ()))),
+                float(content.get("context_boost", 0.0)),
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path}: cannot be read as learned names ({error})") from error
         sound = all(name.text.split() and 0 < name.weight < math.inf for name in names)
-        sound = sound and 0 < found.prior_names < math.inf and 0 <= found.boost <= MAX_BOOST
+        sound = sound and 0 < found.prior_names < math.inf
+        sound = sound and all(0 <= boost <= MAX_BOOST for boost in (found.boost, found.context_boost))
         if not sound or len({n.text for n in names}) < len(names):
             raise BundleError(f"{path}: holds a name twice, without words, or with a weight that is not positive")
         return found
@@ -123,7 +135,13 @@ class LearnedNames:
     def dump(self) -> str:
         """As JSON that `load` reads."""
         rows = [asdict(name) for name in self.names]
-        head = {"format": FORMAT, "prior_names": self.prior_names, "boost": self.boost}
+        head = {
+            "format": FORMAT,
+            "prior_names": self.prior_names,
+            "boost": self.boost,
+            "contexts": self.contexts,
+            "context_boost": self.context_boost,
+        }
         return json.dumps({**head, "names": rows}, indent=1) + "\n"
 
     @property
@@ -224,10 +242,9 @@ class NamesModel(LanguageModel):
         self._root = _tree(learned.names, self._base_words)
         words = {word for name in learned.names for word in (*name.text.split(), possessive(name.text).split()[-1])}
         self._lexicon = tuple(sorted({*base.words, *words}))
-        self._ways = _respellings(learned.names)
-        self._longest = max((len(way) for way in self._ways), default=0)
-        self._first = frozenset(way[0] for way in self._ways)
-        words |= {word for way in self._ways for word in way}
+        spellings = _spellings(learned.names)
+        self._respeller = Respeller(_written(learned.names), spellings)
+        words |= {word for way in spellings for word in way}
         super().__init__(base._model, (*base.words, *words))
         self._new = frozenset(words) - self._base_words
         if learned.boost:
@@ -248,32 +265,24 @@ class NamesModel(LanguageModel):
         return self._lexicon
 
     def spans(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
-        """Where a spelling stands that is likelier a name than the words it is made of; the longest from the left."""
-        found: list[tuple[int, int, str]] = []
-        if not any(word in self._first for word in words):
-            return found
-        place, state = 0, self.start()
-        while place < len(words):
-            length = 1
-            for size in range(min(self._longest, len(words) - place), 0, -1):
-                way = tuple(words[place : place + size])
-                if way in self._ways and self._is_name(state, way):
-                    found.append((place, place + size, self._ways[way][0]))
-                    length = size
-                    break
-            for word in words[place : place + length]:
-                state = self.score(state, word)[1]
-            place += length
-        return found
+        """Where words stand for a name (`asr.decode.near`)."""
+        return self._respeller.spans(words, self)
 
-    def _is_name(self, state: State, way: tuple[str, ...]) -> bool:
-        """Whether these words are likelier a name here than words of their own."""
-        begins = math.fsum(reading.weight * reading.begins for reading in self._outside(state))
-        ordinary, base = 0.0, state.base
-        for word in way:
+    def begins(self, state: State) -> float:
+        """The probability that a name begins here."""
+        return math.fsum(reading.weight * reading.begins for reading in self._outside(state))
+
+    def ordinary(self, state: State, words: Sequence[str]) -> float:
+        """The natural log of the probability of some words as the base model has it."""
+        total, base = 0.0, state.base
+        for word in words:
             gained, base = self.base.score(base, word)
-            ordinary += gained
-        return begins * self._ways[way][1] > math.exp(ordinary)
+            total += gained
+        return total
+
+    def is_ordinary(self, word: str) -> bool:
+        """Whether the base model knows a word."""
+        return word in self._base_words
 
     def start(self) -> State:
         """The state at the beginning of a sentence."""
@@ -392,14 +401,26 @@ def _tree(names: Sequence[LearnedName], known: frozenset[str]) -> _Node:
     return root
 
 
-def _respellings(names: Sequence[LearnedName]) -> dict[tuple[str, ...], tuple[str, float]]:
+def _written(names: Sequence[LearnedName]) -> dict[Words, Way]:
+    """The names as they are written, with their shares of the uses of names."""
+    total = math.fsum(name.weight for name in names)
+    whole = 1.0 - POSSESSIVE - ALONE - HEARD
+    found: dict[Words, Way] = {}
+    for name in names:
+        for text, share in ((name.text, whole), (possessive(name.text), POSSESSIVE)):
+            found[tuple(text.split())] = Way(text, share * name.weight / total)
+    return found
+
+
+def _spellings(names: Sequence[LearnedName]) -> dict[Words, Way]:
     """Each spelling with the name it stands for, and its share of the uses of names; the weightiest name wins."""
     total = math.fsum(name.weight for name in names)
-    found: dict[tuple[str, ...], tuple[str, float]] = {}
+    found: dict[Words, Way] = {}
     written = {name.text for name in names}
     for name in names:
         for spelling in name.spellings:
             share = HEARD / len(name.spellings) * name.weight / total
-            if spelling not in written and share > found.get(tuple(spelling.split()), ("", 0.0))[1]:
-                found[tuple(spelling.split())] = (name.text, share)
+            words = tuple(spelling.split())
+            if spelling not in written and (words not in found or share > found[words].share):
+                found[words] = Way(name.text, share)
     return found

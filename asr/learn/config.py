@@ -126,6 +126,8 @@ class ExtensionConfig:
         prior_names: how many names the base model knows, as it were: with as many learned, half of the names that are
             asked for are learned ones.
         boost: what a whole name is worth beside that, in nats.
+        context_boost: what it is worth in its place behind words that stand before names in those queries; 0 for no
+            more than anywhere.
         spellings: at most so many further spellings of a name, as the served recogniser hears it; 0 for none.
     """
 
@@ -134,7 +136,8 @@ class ExtensionConfig:
     sentences: Annotated[int, Field(ge=10, le=1_000_000)] = 6000
     order: Annotated[int, Field(ge=2, le=6)] = 3
     prior_names: Annotated[float, Field(gt=0)] = 50.0
-    boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 3.0
+    boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 2.0
+    context_boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 10.0
     spellings: Annotated[int, Field(ge=0, le=50)] = 24
 
 

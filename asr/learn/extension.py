@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ _STAND_IN = "'name'"
 """A name in a grammar's alphabet that no query holds."""
 BARE = 0.05
 """Share of the sentences that are a name and nothing else, as typed into a search box."""
+CONTEXT_WORDS = 2
+CONTEXT_SHARE = 0.001
+"""Of the sentences; rarer contexts are as likely a song's title as a way to ask."""
 
 
 def merged(
@@ -25,14 +29,16 @@ def merged(
     names: Sequence[NewName],
     config: ExtensionConfig,
     spellings: Mapping[str, tuple[str, ...]] | None = None,
+    contexts: tuple[str, ...] = (),
 ) -> LearnedNames:
     """The names that a bundle knew and the new ones; one that comes again keeps its place and takes the new weight.
 
     Args:
         before: what the bundle knew.
         names: the new ones.
-        config: prior and boost.
+        config: prior and boosts.
         spellings: further spellings of names; those of a name that comes again are added to its own.
+        contexts: of names, from `name_contexts`.
     """
     spellings = spellings or {}
     old = before.names if before else ()
@@ -53,7 +59,7 @@ def merged(
         for text, weight in weights.items()
         if text not in known
     ]
-    return LearnedNames((*kept, *added), config.prior_names, config.boost)
+    return LearnedNames((*kept, *added), config.prior_names, config.boost, contexts, config.context_boost)
 
 
 def class_sentences(config: ExtensionConfig, seed: int) -> list[str]:
@@ -70,6 +76,18 @@ def class_sentences(config: ExtensionConfig, seed: int) -> list[str]:
     bare = round(BARE * config.sentences)
     drawn = [next(streams[turn % len(streams)]) for turn in range(config.sentences - bare)]
     return [CLASS] * bare + drawn
+
+
+def name_contexts(config: ExtensionConfig, seed: int) -> tuple[str, ...]:
+    """The one or two words before names in `class_sentences`, where they come more than now and then; sorted."""
+    counted: Counter[str] = Counter()
+    sentences = class_sentences(config, seed)
+    for sentence in sentences:
+        words = sentence.split()
+        for place, word in enumerate(words):
+            if place and word.removesuffix("'s") == CLASS:
+                counted[" ".join(words[max(0, place - CONTEXT_WORDS) : place])] += 1
+    return tuple(sorted(text for text, count in counted.items() if count >= CONTEXT_SHARE * len(sentences)))
 
 
 def write_extension(learned: LearnedNames, config: ExtensionConfig, seed: int, folder: Path) -> tuple[Path, Path]:

@@ -18,7 +18,7 @@ from asr.decode.names import CLASS_MODEL, NAMES, LearnedNames
 from asr.learn.casting import HELD_OUT, TRAIN, cast
 from asr.learn.config import LearnConfig, NewName
 from asr.learn.data import Composed, compose
-from asr.learn.extension import merged, write_extension
+from asr.learn.extension import merged, name_contexts, write_extension
 from asr.learn.second_listener import open_listener
 from asr.learn.spellings import hear_names
 from asr.learn.synthesis import counts, speak_all, write_lines
@@ -118,7 +118,9 @@ def extend_lm(
             texts = [name.text for name in names]
             most = config.extension.spellings
             spellings = hear_names(bundle, texts, spoken.train, most, config.seed, tell)
-        learned = merged(bundle.learned_names(), names, config.extension, spellings)
+        learned = merged(
+            bundle.learned_names(), names, config.extension, spellings, name_contexts(config.extension, config.seed)
+        )
         write_extension(learned, config.extension, config.seed, folder)
         write_whole(folder / DONE, json.dumps({"names": len(learned.names)}))
     return LearnedNames.load(folder / NAMES)
