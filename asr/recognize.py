@@ -26,6 +26,7 @@ from asr.loudness import Loudness
 from asr.unknown.listen import UnknownListener
 
 if TYPE_CHECKING:
+    from asr.decode.hint_text import Contexts
     from asr.decode.hints import Hints
 
 MAX_BATCH = 16
@@ -138,19 +139,25 @@ class Recognizer:
         """
         return RecognitionStream(self, nbest, hints, watched=watched, keep_posteriors=keep_posteriors)
 
-    def hints(self, phrases: Sequence[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
+    def hints(
+        self,
+        phrases: Sequence[tuple[str, float]],
+        classes: Mapping[str, Sequence[str]] | None = None,
+        contexts: Contexts | None = None,
+    ) -> Hints:
         """Compiles phrases for `stream`, or takes them from the last `KEPT_HINTS` that were compiled.
 
         Args:
             phrases: texts and boosts; see `asr.decode.Decoder.hints`.
             classes: items by name.
+            contexts: in which some of the phrases are worth more.
         """
         from asr.decode.hints import content_key
 
-        key = content_key(phrases, classes or {})
+        key = content_key(phrases, classes or {}, contexts)
         with self._hints_lock:
             found = self._hints.pop(key, None)
-        found = found or self.decoder.hints(phrases, classes)
+        found = found or self.decoder.hints(phrases, classes, contexts)
         with self._hints_lock:
             self._hints[key] = found
             while len(self._hints) > KEPT_HINTS:

@@ -12,7 +12,7 @@ from asr.decode import confidence
 from asr.decode.config import DecoderConfig
 from asr.decode.expected import contexts, expected, whole_names
 from asr.decode.greedy import GreedySearch
-from asr.decode.hint_text import NO_CONTEXTS
+from asr.decode.hint_text import NO_CONTEXTS, Contexts
 from asr.decode.lm import LanguageModel
 from asr.decode.respell import distinct, respelled
 from asr.decode.stability import Outlook
@@ -85,7 +85,12 @@ class Decoder:
         stream.accept(log_probs)
         return stream.finish(nbest)
 
-    def hints(self, phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]] | None = None) -> Hints:
+    def hints(
+        self,
+        phrases: Iterable[tuple[str, float]],
+        classes: Mapping[str, Sequence[str]] | None = None,
+        contexts: Contexts | None = None,
+    ) -> Hints:
         """Compiles phrase hints for this decoder's streams; see `asr.decode.hints`.
 
         What the language model expects by itself (`LanguageModel.phrases`) is hinted at too, as far as there is room
@@ -95,6 +100,8 @@ class Decoder:
             phrases: texts and boosts, -20 to 20; 0 means `DecoderConfig.hint_boost`, negative makes a phrase less
                 likely. ``$NAME`` in a text stands for any item of a class.
             classes: items by name.
+            contexts: in which some of the phrases are worth more, as names that the language model expects are in its
+                own.
 
         Returns:
             Hints with what cannot be used in `unused`; nothing raises. A greedy decoder can use none.
@@ -109,7 +116,9 @@ class Decoder:
         given = list(phrases)
         said = {text for text, _ in given}
         own = [phrase for phrase in self._expected if phrase[0] not in said]
-        compiled = compile_hints([*given, *own], classes, self.tokens, self._model.pricing, self._contexts)
+        compiled = compile_hints(
+            [*given, *own], classes, self.tokens, self._model.pricing, self._contexts.joined(contexts)
+        )
         mine = {text for text, _ in own}
         left = [text for text, _ in compiled.unused if text in mine]
         names = sum(text in self._names for text in left)

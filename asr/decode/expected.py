@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from asr.decode.hint_text import NO_CONTEXTS, Contexts
 from asr.decode.lm import LanguageModel
-from asr.decode.names import NamesModel, possessive
+from asr.decode.names import NamesModel
+from asr.decode.near import possessive
 
 Phrase = tuple[str, float]
 

@@ -43,14 +43,21 @@ class Contexts:
     """Words behind which some phrases are worth more.
 
     Attributes:
-        words: any of them, letters and blanks ("call", "news about").
-        boost: of a phrase behind them, in nats.
+        words: any of them, letters and blanks ("call", "news about"); one that cannot be spelled plays no part.
+        boost: of a phrase behind them, in nats; one that is worth more by itself, or less than nothing, stays as it is.
         texts: the phrases.
     """
 
     words: tuple[str, ...] = ()
     boost: float = 0.0
     texts: frozenset[str] = frozenset()
+
+    def joined(self, others: Contexts | None) -> Contexts:
+        """All words and phrases of both, at the greater boost."""
+        if others is None:
+            return self
+        words = tuple(dict.fromkeys((*self.words, *others.words)))
+        return Contexts(words, max(self.boost, others.boost), self.texts | others.texts)
 
 
 NO_CONTEXTS = Contexts()
@@ -111,9 +118,11 @@ def speak(
         boosts[words] = high
         if own == high:
             texts[words] = text
-    if inside and contexts.boost:
-        items[EXPECTED] = sorted(inside)
-        boosts |= {(*words.split(), CLASS_MARK + EXPECTED): contexts.boost for words in contexts.words}
+    expected = sorted(words for words in inside if 0.0 < boosts[words] < contexts.boost)
+    before = [words.split() for words in contexts.words if intake.spells(words)]
+    if expected:
+        items[EXPECTED] = expected
+        boosts |= {(*words, CLASS_MARK + EXPECTED): contexts.boost for words in before}
     named = {word[1:] for words in boosts for word in words if word.startswith(CLASS_MARK)}
     return Spoken(
         dict(sorted(boosts.items())),
@@ -150,6 +159,10 @@ class _Intake:
         self._count += 1
         self._spent += spelled
         return words
+
+    def spells(self, text: str) -> bool:
+        """Whether a text has words and the recogniser's symbols can spell them."""
+        return bool(text.strip()) and self._letters.issuperset("".join(text.split()))
 
     def _admitted(self, text: str, classes: Mapping[str, Sequence[Words]] | None) -> tuple[Words, int]:
         """The words and how many letters they are."""

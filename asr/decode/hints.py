@@ -84,9 +84,13 @@ class Hints:
     spellings_left_out: int = 0
 
 
-def content_key(phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]]) -> str:
+def content_key(
+    phrases: Iterable[tuple[str, float]], classes: Mapping[str, Sequence[str]], contexts: Contexts | None = None
+) -> str:
     """A digest of hints whatever their order, for a cache of compiled ones (of one decoder)."""
     content = [sorted(map(list, phrases)), sorted([name, *sorted(items)] for name, items in classes.items())]
+    if contexts is not None:
+        content.append([*sorted(contexts.words), str(contexts.boost), *sorted(contexts.texts)])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -117,24 +121,35 @@ def compile_hints(
     graph = build(kept.arrays(letters), max(1, len(alphabet)), pricing.word_bonus - kept.cost)
     for array in graph:
         array.setflags(write=False)
-    used = len(spoken.phrases) - len(dropped)
+    used = sum(not _is_expected(words) for words in spoken.phrases) - len(dropped)
     return Hints(content_key(phrases, classes), tokens, graph, (*spoken.unused, *dropped), used)
 
 
 def _within_bounds(spoken: Spoken, pricing: Pricing) -> tuple[_Automaton, list[Unused]]:
-    """The automaton over words, without phrases whose classes multiply beyond `MAX_PLACES`."""
+    """The automaton over words, without phrases whose classes multiply beyond `MAX_PLACES`.
+
+    The language model's own contexts go first, and silently: nobody asked for them, and the phrases themselves stay.
+    """
     phrases = dict(spoken.phrases)
     dropped: list[Unused] = []
-    for most in (2, 1):
+    for too_many in (_is_expected, lambda words: _classes(words) > 1, lambda words: _classes(words) > 0):
         automaton = _Automaton(Spoken(phrases, spoken.classes, ()), pricing)
         if automaton.places <= MAX_PLACES:
             return automaton, dropped
-        for words in [words for words in phrases if sum(word.startswith(CLASS_MARK) for word in words) >= most]:
+        for words in list(filter(too_many, phrases)):
             del phrases[words]
-            if words[-1] == CLASS_MARK + EXPECTED:
-                continue  # nobody asked for it, and the phrases themselves stay
-            dropped.append((" ".join(words), "its classes multiply to more than the automaton holds; name fewer"))
+            if not _is_expected(words):
+                dropped.append((" ".join(words), "its classes multiply to more than the automaton holds; name fewer"))
     return _Automaton(Spoken(phrases, {}, ()), pricing), dropped
+
+
+def _is_expected(words: Words) -> bool:
+    """Whether words are what is expected behind a context, which is no phrase of its own."""
+    return words[-1] == CLASS_MARK + EXPECTED
+
+
+def _classes(words: Words) -> int:
+    return sum(word.startswith(CLASS_MARK) for word in words)
 
 
 class _Automaton:

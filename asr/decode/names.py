@@ -41,7 +41,7 @@ from typing import Any
 import kenlm
 
 from asr.decode.lm import Fit, LanguageModel
-from asr.decode.near import Respeller, Way, Words
+from asr.decode.near import ALONE, HEARD, POSSESSIVE, Respeller, Way, Words, possessive, written_ways
 from asr.errors import BundleError
 
 NAMES = "names.json"
@@ -50,12 +50,6 @@ CLASS_MODEL = "names.arpa.gz"
 """The class n-gram of a bundle."""
 CLASS = "<name>"
 
-POSSESSIVE = 0.1
-"""Share of a name's uses that end in 's."""
-ALONE = 0.15
-"""Share of a name's uses in which one of its new words stands for it."""
-HEARD = 0.3
-"""Share of a name's uses that are heard in one of its spellings, where it has any."""
 BEHIND = 0.5
 """Weight of the class n-gram behind a name."""
 MAX_BOOST = 20.0
@@ -243,7 +237,7 @@ class NamesModel(LanguageModel):
         words = {word for name in learned.names for word in (*name.text.split(), possessive(name.text).split()[-1])}
         self._lexicon = tuple(sorted({*base.words, *words}))
         spellings = _spellings(learned.names)
-        self._respeller = Respeller(_written(learned.names), spellings)
+        self._respeller = Respeller(written_ways([(name.text, name.weight) for name in learned.names]), spellings)
         words |= {word for way in spellings for word in way}
         super().__init__(base._model, (*base.words, *words))
         self._new = frozenset(words) - self._base_words
@@ -377,11 +371,6 @@ class NamesModel(LanguageModel):
         return (1.0 - BEHIND) * base + BEHIND * guided, after, reading.since + 1
 
 
-def possessive(name: str) -> str:
-    """``taylor swift's``."""
-    return f"{name}'s"
-
-
 def _tree(names: Sequence[LearnedName], known: frozenset[str]) -> _Node:
     """All ways to say the names, with their shares."""
     root = _Node(1.0)
@@ -399,17 +388,6 @@ def _tree(names: Sequence[LearnedName], known: frozenset[str]) -> _Node:
                 node.mass += share * name.weight / total
             node.ends += share * name.weight / total
     return root
-
-
-def _written(names: Sequence[LearnedName]) -> dict[Words, Way]:
-    """The names as they are written, with their shares of the uses of names."""
-    total = math.fsum(name.weight for name in names)
-    whole = 1.0 - POSSESSIVE - ALONE - HEARD
-    found: dict[Words, Way] = {}
-    for name in names:
-        for text, share in ((name.text, whole), (possessive(name.text), POSSESSIVE)):
-            found[tuple(text.split())] = Way(text, share * name.weight / total)
-    return found
 
 
 def _spellings(names: Sequence[LearnedName]) -> dict[Words, Way]:

@@ -34,6 +34,12 @@ KEPT = 4096
 """Runs of words whose nearest names are remembered: interim results ask for the same again and again."""
 
 
+POSSESSIVE = 0.1
+"""Share of a name's uses that end in 's."""
+ALONE = 0.15
+"""Share of a name's uses in which one of its new words stands for it."""
+HEARD = 0.3
+"""Share of a name's uses that are heard in one of its spellings, where it has any."""
 TINY = 1e-300
 Words = tuple[str, ...]
 
@@ -48,6 +54,25 @@ class Way(NamedTuple):
 
     name: str
     share: float
+
+
+def possessive(name: str) -> str:
+    """``taylor swift's``."""
+    return f"{name}'s"
+
+
+def written_ways(names: Sequence[tuple[str, float]]) -> dict[Words, Way]:
+    """Names as they are written, by words, with their shares of the uses of names.
+
+    Args:
+        names: with weights, how often each is asked for.
+    """
+    total = math.fsum(weight for _, weight in names)
+    found: dict[Words, Way] = {}
+    for name, weight in names:
+        for text, share in ((name, 1.0 - POSSESSIVE - ALONE - HEARD), (possessive(name), POSSESSIVE)):
+            found[tuple(text.split())] = Way(text, share * weight / total)
+    return found
 
 
 class Model(Protocol):

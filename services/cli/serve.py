@@ -65,7 +65,7 @@ def serve(
     store_key_file: store_options.StoreKeyFile = None,
     store_encryption_keys: store_options.StoreEncryptionKeys = None,
     live_names: store_options.LiveNames = 500,
-    live_names_boost: store_options.LiveNamesBoost = 8.0,
+    live_names_boost: store_options.LiveNamesBoost = 3.0,
     tls_certificate: edge_options.TlsCertificate = None,
     tls_key: edge_options.TlsKey = None,
     tls_client_ca: edge_options.TlsClientCa = None,

@@ -35,6 +35,7 @@ from services.learner.trial import (
     JOB_S,
     POLL_S,
     Caller,
+    all_listened,
     has_canary,
     learn_now,
     statuses,
@@ -237,6 +238,7 @@ def run_loop(
             if name not in approved:
                 caller.add(name)
         wait_until(lambda: statuses(store, names) >= {"approved"}, 5.0, "the names to be approved")
+        wait_until(lambda: all_listened(store, names), 120.0, "the loop to hear how the names are misheard")
         time.sleep(2.0)  # the server asks for names every second
         served_s = time.monotonic() - began
         tell(f"{len(approved)} of {len(names)} names noticed and served {served_s:.0f} s after the first query")

@@ -363,7 +363,9 @@ class Noticer:
         found.approved += [key] * ("approved" in came_to)
 
     def _spell(self, name: Name, weight: Weight) -> None:
-        name.text = weight.text[: names.MAX_LETTERS]
+        text = weight.text[: names.MAX_LETTERS]
+        if text != name.text:
+            name.text, name.misheard = text, None
         name.source = weight.source
         name.spellings = list(weight.spellings)
         name.phones = pronounce(name.text)[0]

@@ -17,6 +17,8 @@ class LearningConfig:
     Attributes:
         learn: YAML of `asr.learn.LearnConfig`; empty for the shipped ``data/learn.yaml``.
         gate: YAML of `services.learner.gating.GatingConfig`; empty for the shipped ``data/gate.yaml``.
+        at_once: utterances of a name that espeak-ng says as soon as it is approved; what the live bundle writes for
+            them is taken for the name from then on. 0 for none.
         heard: spellings of a name, as it was heard, that are read aloud in its place too.
         rows_per_name: recordings of each name that are learned from, at most.
         rows_per_user: and of each user.
@@ -26,6 +28,7 @@ class LearningConfig:
 
     learn: str = ""
     gate: str = ""
+    at_once: Annotated[int, Field(ge=0, le=100)] = 8
     heard: Annotated[int, Field(ge=0, le=20)] = 2
     rows_per_name: Annotated[int, Field(ge=0)] = 20
     rows_per_user: Annotated[int, Field(ge=0)] = 5

@@ -28,6 +28,8 @@ STATUSES: tuple[Status, ...] = ("watched", "proposed", "approved", "learned", "r
 MAX_LETTERS = 100
 """Of a name, as of any phrase that is hinted at (`asr.decode.hint_text`)."""
 MAX_SPELLINGS = 20
+HEARD = 3
+"""Spellings of a name that are served, of those that people heard or wrote."""
 MAX_REASON = 500
 DAY = datetime.timedelta(days=1)
 _TREND_MENTIONS = 5000
@@ -51,10 +53,12 @@ class Revision:
     Attributes:
         count: approved names.
         changed_at: when the status of any name changed last; None without names.
+        listened: approved names of which it is known how they are misheard.
     """
 
     count: int
     changed_at: datetime.datetime | None
+    listened: int = 0
 
 
 def spoken(text: str) -> str:
@@ -180,7 +184,7 @@ def approve_name(session: Session, key: str, text: str = "", *, actor: str) -> N
         if other is not None:
             raise ConfigError(f"{said!r} is another name already ({other.id}, {other.status}); approve that one")
         name.spellings = list(dict.fromkeys([name.text, *(each for each in name.spellings if each != said)]))
-        name.text, name.bundle = said, ""
+        name.text, name.bundle, name.misheard = said, "", None
     elif name.status == "learned":
         return name
     recount(session, name)
@@ -265,8 +269,10 @@ def trend_of(session: Session, key: str, now: datetime.datetime, flood: FloodCon
 
 
 def revision(session: Session) -> Revision:
-    """Whether the names that are served may have changed; two small queries on indices."""
-    return Revision(_approved_count(session), session.scalar(select(func.max(Name.changed_at))))
+    """Whether the names that are served may have changed; three small queries on indices."""
+    listened = select(func.count()).select_from(Name).where(Name.status == "approved", Name.misheard.is_not(None))
+    changed_at = session.scalar(select(func.max(Name.changed_at)))
+    return Revision(_approved_count(session), changed_at, session.scalar(listened) or 0)
 
 
 def approved(
@@ -283,16 +289,17 @@ def approved(
         now: the time; None for the clock's.
 
     Returns:
-        Texts with their other spellings, and how many approved names are beyond `limit`.
+        Texts with their other spellings, first `HEARD` of those that people heard or wrote, and how many approved names
+        are beyond `limit`.
     """
     old = Name.changed_at <= (now or datetime.datetime.now(datetime.UTC)) - DAY
     ordered = (
-        select(Name.text, Name.spellings)
+        select(Name.text, Name.spellings, Name.misheard)
         .where(Name.status == "approved")
         .order_by(old, Name.users.desc(), Name.mentions.desc(), Name.changed_at.desc(), Name.id)
         .limit(limit)
     )
-    found = [(text, tuple(spellings)) for text, spellings in session.execute(ordered)]
+    found = [(text, (*spellings[:HEARD], *(misheard or ()))) for text, spellings, misheard in session.execute(ordered)]
     return found, max(0, _approved_count(session) - len(found))
 
 

@@ -131,6 +131,13 @@ def statuses(store: Store, names: Sequence[str]) -> set[str]:
     return {found.get(name, "") for name in names}
 
 
+def all_listened(store: Store, names: Sequence[str]) -> bool:
+    """Whether it is known of all names how they are misheard."""
+    with store.reading() as session:
+        left = select(Name.id).where(Name.text.in_(names), Name.status == "approved", Name.misheard.is_(None)).limit(1)
+        return session.scalars(left).first() is None
+
+
 def learn_now(store: Store, names: Sequence[str], actor: str) -> dict[str, Any]:
     """Asks for a job, waits for it, and gives its result; raises `DengarError` if it fails."""
     job = store.run(lambda session: request(session, names, actor=actor, now=utc_now(), max_names=len(names)))

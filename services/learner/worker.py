@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from asr.bundle import load_bundle
 from asr.errors import DengarError
+from asr.learn import load_learn_config
+from asr.learn.config import DEFAULT as LEARN_CONFIG
 from services.learner import job_files, rollout
 from services.learner.config import LearnerConfig
 from services.learner.known_sounds import KnownSounds
 from services.learner.learning import Progress, Workshop, do_job
 from services.learner.mirror import Mirror
+from services.learner.misheard import QuickListener
 from services.learner.watch import Watcher, perplexity_of
 from services.store import jobs
 from services.store.errors import LeaseLostError
@@ -86,6 +89,7 @@ class Worker:
         if registry.live() != self._live:
             self.watcher = self._watch()
         noticed = self.watcher.turn(self._now())
+        self._listener.turn(store)
         rollout.advance(store, registry, self.shop.rollout, self._now(), log.info)
         self._delete_old()
         self._reflect()
@@ -134,6 +138,8 @@ class Worker:
         """A watcher that knows the live bundle's words."""
         self._live = self.shop.registry.live()
         bundle = load_bundle(self.shop.registry.path(self._live))
+        config = load_learn_config(self.shop.config.learn or LEARN_CONFIG, self.shop.overrides)
+        self._listener = QuickListener(bundle, config, self.shop.config.at_once, self.shop.work / "at-once")
         lm = bundle.language_model()
         perplexity = perplexity_of(lm) if lm is not None else None
         return Watcher(self.shop.store, self.config, frozenset(bundle.lexicon()), perplexity, self._sounds)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
+
+from asr.decode.respell import Span, respelled
 
 Words: TypeAlias = tuple[str, ...]
 Reading = TypeVar("Reading", bound=Any)
@@ -19,19 +21,33 @@ class Aliases:
 
     Args:
         names: the words of each spelling, and those of its name.
+        find: finds in other words where names should be written.
     """
 
-    def __init__(self, names: Mapping[Words, Words] | None = None) -> None:
+    def __init__(
+        self,
+        names: Mapping[Words, Words] | None = None,
+        find: Callable[[Sequence[str]], Sequence[Span]] | None = None,
+    ) -> None:
+        self._find = find
         self._names = dict(names or {})
         for spelling, name in tuple(self._names.items()):
             self._names.setdefault(_possessive(spelling), _possessive(name))
         self._longest = max(map(len, self._names), default=0)
 
     def __bool__(self) -> bool:
-        return bool(self._names)
+        return bool(self._names or self._find)
 
     def apply(self, hypothesis: Reading) -> Reading:
-        """The hypothesis with names, leftmost-longest; a name's words share its time and its least confidence."""
+        """The hypothesis with names; the words of one share its time, and its least or mean confidence."""
+        hypothesis = self._replaced(hypothesis)
+        if self._find is None:
+            return hypothesis
+        found: Any = respelled(hypothesis, self._find([word.word for word in hypothesis.words]))
+        return found  # type: ignore[no-any-return]
+
+    def _replaced(self, hypothesis: Reading) -> Reading:
+        """The same for spellings to the letter alone, leftmost-longest."""
         words = hypothesis.words
         written: list[Any] = []
         place, changed = 0, False
@@ -53,7 +69,7 @@ class Aliases:
 
     def apply_within(self, partial: Interim) -> Interim:
         """The same for an interim result."""
-        if not self._names:
+        if not self:
             return partial
         return dataclasses.replace(partial, hypothesis=self.apply(partial.hypothesis))
 

@@ -177,6 +177,7 @@ class Name(Base):
         text: best spelling so far.
         status: ``watched``, ``proposed``, ``approved``, ``learned`` or ``rejected``.
         spellings: other likely spellings, best first.
+        misheard: what a bundle wrote for the name as machines say it, best first; None until it was tried.
         phones: how it sounds.
         source: ``heard``, ``feedback``, ``catalogue`` or ``person``.
         mentions, users: how often it was heard, and by how many users; counted anew from `Mention` when one comes.
@@ -192,6 +193,7 @@ class Name(Base):
     text: Mapped[str] = mapped_column(String(256), index=True)
     status: Mapped[str] = mapped_column(String(16), index=True)
     spellings: Mapped[list[Any]]
+    misheard: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     phones: Mapped[str] = mapped_column(Text, default="")
     source: Mapped[str] = mapped_column(String(16))
     mentions: Mapped[int] = mapped_column(Integer, default=0)

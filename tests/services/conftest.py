@@ -121,7 +121,7 @@ class ToneVoice:
 class ToneRecognizer:
     bundle_hash = "tones"
 
-    def hints(self, phrases: Sequence[tuple[str, float]], classes: object) -> ToneHints:  # noqa: ARG002
+    def hints(self, phrases: Sequence[tuple[str, float]], classes: object, contexts: object = None) -> ToneHints:  # noqa: ARG002
         return ToneHints(tuple((text, "is no tone") for text, _ in phrases if text not in TONES_HZ))
 
     def stream(self, nbest: int = 1, hints: ToneHints | None = None, **_: object) -> ToneStream:  # noqa: ARG002

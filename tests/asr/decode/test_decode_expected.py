@@ -11,7 +11,8 @@ from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
 from asr.decode.expected import expected
 from asr.decode.hint_text import MAX_PHRASES
 from asr.decode.lm_build import estimate, write_arpa
-from asr.decode.names import CLASS, CLASS_MODEL, LearnedName, LearnedNames, NamesModel, possessive
+from asr.decode.names import CLASS, CLASS_MODEL, LearnedName, LearnedNames, NamesModel
+from asr.decode.near import possessive
 
 SPELLINGS = 8
 

@@ -24,7 +24,7 @@ class Noting(ToneRecognizer):
         self.given: list[tuple[object, object]] = []
         self.used: list[ToneHints | None] = []
 
-    def hints(self, phrases, classes) -> ToneHints:
+    def hints(self, phrases, classes, contexts=None) -> ToneHints:  # noqa: ARG002
         self.given.append((tuple(phrases), {name: list(items) for name, items in classes.items()}))
         return super().hints(phrases, classes)
 
