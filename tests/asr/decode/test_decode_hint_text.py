@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.corpus.text import normalise
-from asr.decode.hint_text import MAX_LETTERS, MAX_PHRASES, speak
+from asr.decode.hint_text import EXPECTED, MAX_LETTERS, MAX_PHRASES, Contexts, speak
 from asr.errors import DengarError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
@@ -87,6 +87,37 @@ def test_too_many():
     spoken = speak([("a" * 80 + letters_of(number), 0.0) for number in range(2000)], {}, LETTERS, 4.0)
     assert sum(map(len, (" ".join(words) for words in spoken.phrases))) <= MAX_LETTERS
     assert len(spoken.phrases) + len(spoken.unused) == 2000
+
+
+def test_contexts_count_as_no_phrases_and_given_ones_come_first():
+    given_ = [(f"g{letters_of(number)}", 1.0) for number in range(MAX_PHRASES - 3)]
+    names = [(f"n{letters_of(number)}", 2.0) for number in range(5)]
+    contexts = Contexts(("call", "news about"), 9.0, frozenset(dict(names)))
+    spoken = speak([*given_, *names], {}, LETTERS, 4.0, contexts)
+    assert [text for text, _ in spoken.unused] == [text for text, _ in names[3:]]
+    expected = {"call": 9.0, "news about": 9.0, **dict(given_), **dict(names[:3])}
+    mark = f"${EXPECTED}"
+    assert {" ".join(words).removesuffix(f" {mark}"): boost for words, boost in spoken.phrases.items()} == expected
+    assert spoken.classes == {EXPECTED: {(name,) for name, _ in names[:3]}}
+
+
+def test_contexts_need_phrases_that_gain_and_letters_that_there_are():
+    contexts = Contexts(("call", "what's", "", "日本"), 9.0, frozenset({"anna", "Zoë"}))
+    spoken = speak([("anna", 2.0), ("Zoë", 0.0), ("other", 2.0)], {}, LETTERS[:-1], 4.0, contexts)
+    assert {words for words in spoken.phrases if len(words) > 1} == {("call", f"${EXPECTED}")}
+    assert spoken.classes == {EXPECTED: {("anna",), ("zoe",)}}
+    for boost in (9.0, 12.0, -1.0):
+        assert speak([("anna", boost)], {}, LETTERS, 4.0, contexts).phrases == {("anna",): boost}
+    assert speak([("other", 2.0)], {}, LETTERS, 4.0, contexts).classes == {}
+
+
+def test_no_request_can_name_the_class_of_what_is_expected():
+    contexts = Contexts(("call",), 9.0, frozenset({"anna"}))
+    phrases = [("anna", 2.0), (f"play ${EXPECTED}", 1.0), (f"${{{EXPECTED}}}", 1.0)]
+    spoken = speak(phrases, {EXPECTED: ["bob"]}, LETTERS, 4.0, contexts)
+    assert spoken.classes == {EXPECTED: {("anna",)}}
+    assert [words for words in spoken.phrases if "$" in "".join(words)] == [("call", f"${EXPECTED}")]
+    assert EXPECTED in [text for text, _ in spoken.unused]
 
 
 def test_phrases_that_need_the_grammar_are_few(monkeypatch):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
 from asr.decode.bench import simulate
 from asr.decode.hint_graph import START, end_word, follow
+from asr.decode.hint_text import NO_CONTEXTS, Contexts
 from asr.decode.hints import Pricing, compile_hints, content_key
 from asr.decode.lm_build import estimate, write_arpa
 from asr.errors import ConfigError
@@ -37,6 +38,12 @@ with_classes = st.lists(
     min_size=1,
     max_size=6,
     unique_by=lambda hint: hint[0],
+)
+in_contexts = st.builds(
+    Contexts,
+    words=st.lists(words, max_size=3).map(tuple),
+    boost=st.sampled_from([0.0, 2.0, 7.0, 15.0]),
+    texts=st.frozensets(words, max_size=4),
 )
 class_items = st.fixed_dictionaries({"X": st.lists(words, min_size=1, max_size=4), "Y": st.lists(words, min_size=1)})
 
@@ -66,8 +73,8 @@ def speech(seed, text, noise=2.0):
     return simulate(text, FULL, np.random.default_rng(seed), noise=noise)
 
 
-def written_out(phrases, classes, default):
-    """Phrases as tuples of words with their boosts, every class multiplied out."""
+def written_out(phrases, classes, default, contexts=NO_CONTEXTS):
+    """Phrases as tuples of words with their boosts, every class and every context multiplied out."""
     plain = {tuple(text.split()): boost or default for text, boost in phrases if "$" not in text}
     found = {}
     for text, boost in phrases:
@@ -76,6 +83,10 @@ def written_out(phrases, classes, default):
             for choice in itertools.product(*choices):
                 key = tuple(" ".join(choice).split())
                 found[key] = max(found.get(key, -math.inf), boost or default)
+        elif text in contexts.texts and 0 < (boost or default) < contexts.boost:
+            for before in contexts.words:
+                key = (*before.split(), *text.split())
+                found[key] = max(found.get(key, -math.inf), contexts.boost)
     return found | plain
 
 
@@ -105,15 +116,65 @@ def walk(hints, text):
     return total + float(hints.graph.close[place])
 
 
-@given(phrases=with_classes, classes=class_items, said=st.lists(st.sampled_from(WORDS), max_size=9))
-@settings(derandomize=True, deadline=None, max_examples=150)
-def test_the_automaton_matches_as_the_plain_matcher_does(phrases, classes, said):
+@given(
+    phrases=with_classes,
+    classes=class_items,
+    contexts=st.just(NO_CONTEXTS) | in_contexts,
+    said=st.lists(st.sampled_from(WORDS), max_size=9),
+)
+@settings(derandomize=True, deadline=None, max_examples=250)
+def test_the_automaton_matches_as_the_plain_matcher_does(phrases, classes, contexts, said):
     pricing = Pricing(2.0, 3.0, 0.0, lambda word: -7.0 if word in ("ba", "bba") else -1.0)
     text = " ".join(said)
-    expected = worth(text, written_out(phrases, classes, 2.0), lambda word: 4.0 * (word in ("ba", "bba")))
-    hints = compile_hints(phrases, classes, TINY, pricing)
-    assert walk(hints, text) == pytest.approx(expected)
+    boosted = written_out(phrases, classes, 2.0, contexts)
+    hints = compile_hints(phrases, classes, TINY, pricing, contexts)
+    assert walk(hints, text) == pytest.approx(worth(text, boosted, lambda word: 4.0 * (word in ("ba", "bba"))))
     assert hints.unused == ()
+    assert hints.phrases == len({text for text, _ in phrases})
+
+
+@pytest.mark.parametrize(
+    ("given_", "text", "expected"),
+    [
+        ([], "call zubin", 10.0),
+        ([], "call zubin mehta now", 10.0),
+        ([], "news about zubin", 10.0),
+        ([], "about zubin", 2.0),
+        ([], "zubin call zubin zubin", 2.0 + 10.0 + 2.0),
+        ([], "call", 0.0),
+        ([], "call mom", 0.0),
+        ([("call mom", 3.0)], "call mom call zubin", 3.0 + 10.0),
+        ([("call zubin", 1.0)], "call zubin", 1.0),  # what a request writes out comes first
+        ([("call $WHO", 15.0)], "call zubin", 15.0),
+        ([("call zubin mehta", 3.0)], "call zubin mehta", 3.0),  # the longest
+        ([("zubin", 15.0)], "call zubin zubin", 15.0 + 15.0),  # worth more by itself
+        ([("zubin", -5.0)], "call zubin zubin", -5.0 - 5.0),  # and not wanted anywhere
+        ([("zubin", 0.0)], "call zubin zubin", 10.0 + 4.0),  # 0 is the default
+    ],
+)
+def test_a_phrase_is_worth_more_behind_its_contexts_and_the_bare_boost_elsewhere(given_, text, expected):
+    names = Contexts(("call", "news about", "", " ", "日本"), 10.0, frozenset({"zubin", "zubin mehta"}))
+    own = [each for each in (("zubin", 2.0), ("zubin mehta", 2.0)) if each[0] not in dict(given_)]
+    hints = compile_hints([*given_, *own], {"WHO": ["zubin", "mom"]}, FULL, Pricing(4.0, 100.0), names)
+    assert walk(hints, text) == pytest.approx(expected)
+    assert (hints.phrases, hints.unused) == (len(given_) + len(own), ())
+
+
+def test_contexts_give_way_before_anything_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr("asr.decode.hints.MAX_PLACES", 3000)
+    names = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmno" for c in "uvwxy"]
+    phrases = [("ring $WHO", 3.0), *((name, 2.0) for name in names)]
+    contexts = Contexts(("call", "who is"), 10.0, frozenset(names))
+    people = {"WHO": [f"{a}{b}" for a in "mnopqrstuvwxyz" for b in "abcd"]}
+    assert walk(compile_hints(phrases, people, FULL, Pricing(4.0, 100.0), contexts), "call aku") == 10.0
+    people["WHO"] += [f"{name}ax" for name in names] + [f"{name}bx" for name in names[:100]]
+    hints = compile_hints(phrases, people, FULL, Pricing(4.0, 100.0), contexts)
+    assert (hints.unused, hints.phrases) == ((), len(phrases))
+    assert walk(hints, "call aku ring na who is jox") == 2.0 + 3.0 + 2.0
+    people["WHO"] += [f"{a}{b}yy" for a in names for b in "abc"]
+    hints = compile_hints(phrases, people, FULL, Pricing(4.0, 100.0), contexts)
+    assert [text for text, _ in hints.unused] == ["ring $WHO"]
+    assert walk(hints, "call aku ring na") == 2.0
 
 
 def language_scores(log_probs, tokens, config, lm):
@@ -129,9 +190,12 @@ def language_scores(log_probs, tokens, config, lm):
     crowd=st.sampled_from([0.0, 1.5]),
     spelling=st.sampled_from([0.0, 0.4]),
     tokens=st.sampled_from([TINY, SUBWORDS]),
+    contexts=st.just(NO_CONTEXTS) | in_contexts,
 )
-@settings(derandomize=True, deadline=None, max_examples=40)
-def test_scores_gain_exactly_what_their_phrases_are_worth(lm, seed, frames, phrases, cost, crowd, spelling, tokens):
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_scores_gain_exactly_what_their_phrases_are_worth(
+    lm, seed, frames, phrases, cost, crowd, spelling, tokens, contexts
+):
     """Whatever was begun and left again on the way; texts without a whole phrase keep their scores."""
     config = DecoderConfig(
         **WIDE,
@@ -143,7 +207,8 @@ def test_scores_gain_exactly_what_their_phrases_are_worth(lm, seed, frames, phra
         hint_crowd_cost=crowd,
     )
     decoder = Decoder(tokens, config, FRAME_S, lm)
-    firsts = {text.split()[0] for text, _ in phrases}
+    boosted = written_out(phrases, {}, config.hint_boost, contexts)
+    firsts = {words[0] for words in boosted}
     cost += crowd * math.log(max(1, len(firsts)))
     log_probs = random_log_probs(seed, frames if tokens is TINY else min(frames, 4), tokens)
 
@@ -151,12 +216,12 @@ def test_scores_gain_exactly_what_their_phrases_are_worth(lm, seed, frames, phra
         alone = 0.7 * lm.score(lm.empty(), word)[0] if word in lm else decoder._model.word_score(word)
         return max(0, round(-cost - alone))
 
-    boosted = written_out(phrases, {}, config.hint_boost)
     expected = {
         text: pytest.approx(score + worth(text, boosted, relief), abs=1e-4)
         for text, score in language_scores(log_probs, tokens, config, lm).items()
     }
-    found = decoder.decode(log_probs, nbest=10_000, hints=decoder.hints(phrases))
+    hints = compile_hints(phrases, {}, tokens, decoder._model.pricing, contexts)
+    found = decoder.decode(log_probs, nbest=10_000, hints=hints)
     assert {h.text: h.score for h in found} == expected
 
 
