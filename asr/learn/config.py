@@ -136,8 +136,8 @@ class ExtensionConfig:
     sentences: Annotated[int, Field(ge=10, le=1_000_000)] = 6000
     order: Annotated[int, Field(ge=2, le=6)] = 3
     prior_names: Annotated[float, Field(gt=0)] = 50.0
-    boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 2.0
-    context_boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 10.0
+    boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 1.0
+    context_boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 12.0
     spellings: Annotated[int, Field(ge=0, le=50)] = 24
 
 
