@@ -30,7 +30,8 @@ from typing import Any
 
 from asr.config import config_to_yaml, load_config
 from asr.decode import DecoderConfig, LanguageModel, Tokens
-from asr.decode.names import CLASS_MODEL, NAMES, LearnedNames, NamesModel
+from asr.decode.learned import CLASS_MODEL, NAMES, LearnedNames
+from asr.decode.names import NamesModel
 from asr.engine import OnnxEngine
 from asr.errors import BundleError, ConfigError
 from asr.model.config import ModelConfig
@@ -228,7 +229,7 @@ def build_bundle(
         decoder: settings it is served with.
         chunk_frames: output frames per step, if other than the run's.
         lm: KenLM file to ship.
-        names: files of learned names to ship, `asr.decode.names.NAMES` and `asr.decode.names.CLASS_MODEL`.
+        names: files of learned names to ship, `asr.decode.learned.NAMES` and `CLASS_MODEL`.
         about: how it was made, for people; kept in ``bundle.json`` and no part of the hash.
         card: model card, Markdown.
         notice: attributions.

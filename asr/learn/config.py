@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from asr.config import make_config
-from asr.decode.names import MAX_BOOST
+from asr.decode.hint_text import MAX_BOOST
 from asr.errors import ConfigError
 from asr.synth.engine import ENGINES
 from asr.synth.queries import ALPHABET

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.decode.learned import CLASS_MODEL, NAMES, LearnedName, LearnedNames
 from asr.decode.lm_build import estimate, write_arpa
-from asr.decode.names import CLASS, CLASS_MODEL, NAMES, LearnedName, LearnedNames
+from asr.decode.names import CLASS
 from asr.learn.config import ExtensionConfig, NewName, located
 from asr.synth.names import Name
 from asr.synth.queries import Grammar, draw_queries, read_grammar

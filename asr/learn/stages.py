@@ -14,7 +14,7 @@ from typing import Any
 
 from asr.bundle import Bundle, build_bundle, extend_bundle
 from asr.config import config_to_json
-from asr.decode.names import CLASS_MODEL, NAMES, LearnedNames
+from asr.decode.learned import CLASS_MODEL, NAMES, LearnedNames
 from asr.learn.casting import HELD_OUT, TRAIN, cast
 from asr.learn.config import LearnConfig, NewName
 from asr.learn.data import Composed, compose

@@ -10,8 +10,9 @@ import pytest
 from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
 from asr.decode.expected import expected
 from asr.decode.hint_text import MAX_PHRASES
+from asr.decode.learned import CLASS_MODEL, LearnedName, LearnedNames
 from asr.decode.lm_build import estimate, write_arpa
-from asr.decode.names import CLASS, CLASS_MODEL, LearnedName, LearnedNames, NamesModel
+from asr.decode.names import CLASS, NamesModel
 from asr.decode.near import possessive
 
 SPELLINGS = 8

@@ -13,20 +13,10 @@ from hypothesis import strategies as st
 
 from asr.bundle import extend_bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, LanguageModel, Tokens
+from asr.decode.learned import CLASS_MODEL, NAMES, LearnedName, LearnedNames
 from asr.decode.lm_build import estimate, write_arpa
-from asr.decode.names import (
-    ALONE,
-    BEHIND,
-    CLASS,
-    CLASS_MODEL,
-    HEARD,
-    NAMES,
-    POSSESSIVE,
-    UNSEEN,
-    LearnedName,
-    LearnedNames,
-    NamesModel,
-)
+from asr.decode.names import BEHIND, CLASS, UNSEEN, NamesModel
+from asr.decode.near import ALONE, HEARD, POSSESSIVE
 from asr.decode.respell import respelled
 from asr.decode.types import Hypothesis, Word
 from asr.errors import BundleError
@@ -214,6 +204,45 @@ def test_a_bundle_carries_its_names_and_one_without_them_opens(tiny_bundle: Path
         load_bundle(copy)
 
 
+def test_a_list_of_names_is_read_as_it_was_written(tmp_path: Path) -> None:
+    for learned in (
+        LEARNED,
+        LearnedNames(LEARNED.names, 3.0, 2.0, ("call", "news about"), 10.0),
+        LearnedNames((), 1.0, 20.0, (), 20.0),
+    ):
+        (tmp_path / NAMES).write_text(learned.dump())
+        assert LearnedNames.load(tmp_path / NAMES) == learned
+
+
+def test_a_list_of_before_there_were_contexts_and_boosts_is_read(tmp_path: Path) -> None:
+    rows = [{"text": "zendaya", "weight": 2, "round": 1}]
+    (tmp_path / NAMES).write_text(json.dumps({"format": 1, "names": rows, "prior_names": 7, "boost": 3}))
+    assert LearnedNames.load(tmp_path / NAMES) == LearnedNames((LearnedName("zendaya", 2.0),), 7.0, 3.0, (), 0.0)
+    (tmp_path / NAMES).write_text(json.dumps({"format": 1, "names": rows, "prior_names": 7}))
+    assert LearnedNames.load(tmp_path / NAMES).boost == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"context_boost": -1}, "between 0 and 20"),
+        ({"context_boost": 20.5}, "between 0 and 20"),
+        ({"context_boost": math.nan}, "between 0 and 20"),
+        ({"boost": math.inf}, "between 0 and 20"),
+        ({"context_boost": "much"}, "cannot be read"),
+        ({"contexts": ["call", " "]}, "context without words"),
+        ({"contexts": "call"}, "no list"),
+        ({"contexts": None}, "no list"),
+    ],
+)
+def test_boosts_and_contexts_that_make_no_sense_are_refused(
+    changed: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / NAMES).write_text(json.dumps({**json.loads(LEARNED.dump()), **changed}))
+    with pytest.raises(BundleError, match=f"{NAMES}.*{reason}"):
+        LearnedNames.load(tmp_path / NAMES)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -269,6 +298,32 @@ def test_a_name_is_expected_by_every_stream_and_hints_of_a_request_come_on_top(m
     assert [text for text, _ in hints.unused] == [""]
     assert named.decode(frames, hints=hints)[0].text == "zendoya"
     assert named.decode(frames, hints=named.hints([("play", 1.0)]))[0].text == "zendaya"
+
+
+def test_a_learned_name_is_worth_more_behind_its_contexts(models) -> None:
+    base, context = models
+    tokens = Tokens.characters()
+    config = DecoderConfig(beam_width=64, lm_weight=1.0, word_bonus=0.0, unknown_cost=4.0, hint_word_cost=20.0)
+    without, with_ = (
+        Decoder(tokens, config, 0.02, NamesModel(base, context, LearnedNames(LEARNED.names, 3.0, 2.0, *more)))
+        for more in ((), (("call", "who is", "日本"), 9.0))
+    )
+    for text, gain in (
+        ("call zendaya", 7.0),
+        ("call zendaya's mother", 7.0),
+        ("who is zen daya", 7.0),  # a further spelling of the name
+        ("play zendaya", 0.0),
+        ("zendaya", 0.0),
+        ("call my mother", 0.0),
+    ):
+        frames = np.full((2 * len(text), len(tokens)), -9.0, np.float32)
+        for place, letter in enumerate(text):
+            frames[2 * place, tokens.encode("a b")[1] if letter == " " else tokens.encode(letter)[0]] = math.log(0.99)
+            frames[2 * place + 1, 0] = math.log(0.99)
+        said = text.replace("zen daya", "zendaya")
+        scores = [{h.text: h.score for h in decoder.decode(frames, 200)}[said] for decoder in (without, with_)]
+        assert scores[1] - scores[0] == pytest.approx(gain, abs=1e-3), text
+    assert with_.hints(()).phrases == without.hints(()).phrases == len(with_.lm.phrases)
 
 
 def test_what_is_heard_for_a_name_is_written_as_the_name(models) -> None:

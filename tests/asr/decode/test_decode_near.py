@@ -11,8 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asr.decode import LanguageModel
+from asr.decode.learned import CLASS_MODEL, LearnedName, LearnedNames
 from asr.decode.lm_build import estimate, write_arpa
-from asr.decode.names import CLASS, CLASS_MODEL, LearnedName, LearnedNames, NamesModel
+from asr.decode.names import CLASS, NamesModel
 from asr.decode.near import EDIT_NATS, MOST_EDITS, WORDS_MORE, Anywhere, Respeller, Way
 from asr.decode.respell import Span
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from asr import audio
 from asr.corpus.manifest import Manifest, Utterance, read_manifest, write_manifest
 from asr.decode import LanguageModel
+from asr.decode.learned import LearnedName, LearnedNames
 from asr.decode.lm_build import estimate, write_arpa
-from asr.decode.names import CLASS, LearnedName, LearnedNames
+from asr.decode.names import CLASS
 from asr.errors import ConfigError, MissingDependencyError, TextError
 from asr.learn.casting import cast
 from asr.learn.config import (
@@ -30,7 +31,7 @@ from asr.learn.config import (
     load_learn_config,
 )
 from asr.learn.data import compose
-from asr.learn.extension import class_sentences, merged, write_extension
+from asr.learn.extension import CONTEXT_SHARE, class_sentences, merged, name_contexts, write_extension
 from asr.learn.probe import probe_lines, recall
 from asr.learn.second_listener import FasterWhisper, propose
 from asr.learn.spellings import heard_as, spellings_of
@@ -122,10 +123,34 @@ def test_sentences_with_the_class_say_where_names_stand(tmp_path: Path) -> None:
 
 
 def test_rounds_add_up() -> None:
-    config = ExtensionConfig(prior_names=7, boost=1)
+    config = ExtensionConfig(prior_names=7, boost=1, context_boost=9)
     first = merged(None, [NewName("a b"), NewName("c")], config)
-    second = merged(first, [NewName("c", weight=3), NewName("d")], config)
-    assert second == LearnedNames((LearnedName("a b", 1, 1), LearnedName("c", 3, 1), LearnedName("d", 1, 2)), 7.0, 1.0)
+    second = merged(first, [NewName("c", weight=3), NewName("d")], config, None, ("call", "who is"))
+    names = (LearnedName("a b", 1, 1), LearnedName("c", 3, 1), LearnedName("d", 1, 2))
+    assert first == LearnedNames((names[0], LearnedName("c", 1, 1)), 7.0, 1.0, (), 9.0)
+    assert second == LearnedNames(names, 7.0, 1.0, ("call", "who is"), 9.0)
+
+
+def test_contexts_are_the_words_before_names_that_come_more_than_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ExtensionConfig(sentences=1500)
+    found = name_contexts(config, 1)
+    assert found == tuple(sorted(set(found))) == name_contexts(config, 1)
+    assert {"call", "who is"} <= set(found)
+    sentences = [f" {sentence} " for sentence in class_sentences(config, 1)]
+    counts = {text: sum(f" {text} {CLASS}" in sentence for sentence in sentences) for text in found}
+    assert min(counts.values()) >= CONTEXT_SHARE * len(sentences)
+    assert max(len(text.split()) for text in found) == 2
+    assert not any(CLASS in text for text in found)
+    monkeypatch.setattr("asr.learn.extension.CONTEXT_SHARE", 0.02)
+    often = name_contexts(config, 1)
+    assert set(often) == {text for text in found if exactly(text, sentences) >= 0.02 * len(sentences)}
+    assert 1 <= len(often) < len(found)
+
+
+def exactly(context: str, sentences: list[str]) -> int:
+    """How often a name follows these words, which are two or else the first of the sentence."""
+    begins = " " if len(context.split()) == 2 else "^ "
+    return sum(f"^{sentence}".count(f"{begins}{context} {CLASS}") for sentence in sentences)
 
 
 @pytest.fixture
