@@ -8,7 +8,8 @@ to one of them: "felipe melo decarval". So what is left is read as a noisy chann
     log p(name here) - EDIT_NATS * edits  >  log p(the words here)
 
 with the Levenshtein distance between the letters, blanks left out, as edits. Only runs with a word that the base model
-does not know are looked at: known words are meant as they are.
+does not know are looked at: known words are meant as they are. A new word of a name may stand for it ("call
+nalbandian"): that reading competes, without an edit, and where it is the likeliest the word stays.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ ALONE = 0.15
 """Share of a name's uses in which one of its new words stands for it."""
 HEARD = 0.3
 """Share of a name's uses that are heard in one of its spellings, where it has any."""
+WHOLE = 1.0 - POSSESSIVE - ALONE - HEARD
+"""Share of a name's uses that are the name as it is written."""
 TINY = 1e-300
 Words = tuple[str, ...]
 
@@ -70,7 +73,7 @@ def written_ways(names: Sequence[tuple[str, float]]) -> dict[Words, Way]:
     total = math.fsum(weight for _, weight in names)
     found: dict[Words, Way] = {}
     for name, weight in names:
-        for text, share in ((name, 1.0 - POSSESSIVE - ALONE - HEARD), (possessive(name), POSSESSIVE)):
+        for text, share in ((name, WHOLE), (possessive(name), POSSESSIVE)):
             found[tuple(text.split())] = Way(text, share * weight / total)
     return found
 
@@ -104,6 +107,10 @@ class Respeller:
         self._ways = list(ways.values())
         self._letters = ["".join(words) for words in ways]
         self._first = frozenset(words[0] for words in ways)
+        self._alone: dict[str, float] = {}
+        for words, way in written.items():
+            for word in set(words) if len(words) > 1 else ():
+                self._alone[word] = self._alone.get(word, 0.0) + way.share * ALONE / WHOLE
         self._longest = max(map(len, ways), default=0)
         self._most = int(MOST_EDITS * max(map(len, self._letters), default=0))
         self._nearest = lru_cache(KEPT)(self._find)
@@ -127,7 +134,7 @@ class Respeller:
         for _, start, end, name in sorted(near, key=lambda each: (-each[0], *each[1:])):
             if all(free[start:end]):
                 free[start:end] = [False] * (end - start)
-                found.append((start, end, name))
+                found += [(start, end, name)] * (name != " ".join(words[start:end]))
         return sorted(found)
 
     def _exact(self, words: Sequence[str], states: Sequence[Any], free: list[bool], model: Model) -> Iterator[Span]:
@@ -168,6 +175,9 @@ class Respeller:
         """By how much a run is likelier a name, the run, and the name; None if it is not."""
         start, end = run
         near = max(self._nearest("".join(words[start:end])), default=None)
+        alone = self._alone.get(words[start], 0.0) if end == start + 1 else 0.0
+        if alone and (near is None or near[0] < math.log(alone)):
+            near = math.log(alone), words[start]
         if near is None:
             return None
         gain = math.log(max(model.begins(states[start]), TINY)) + near[0]
