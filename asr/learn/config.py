@@ -126,8 +126,8 @@ class ExtensionConfig:
         prior_names: how many names the base model knows, as it were: with as many learned, half of the names that are
             asked for are learned ones.
         boost: what a whole name is worth beside that, in nats.
-        context_boost: what it is worth in its place behind words that stand before names in those queries; 0 for no
-            more than anywhere.
+        context_boost: what it is worth behind words that stand before names in those queries, if that is more; without
+            `boost` names are no hints, nor there.
         spellings: at most so many further spellings of a name, as the served recogniser hears it; 0 for none.
     """
 
