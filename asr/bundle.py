@@ -278,19 +278,27 @@ def build_bundle(
         return _seal(work, folder, {**facts, **(about or {})})
 
 
-def extend_bundle(parent: Bundle, folder: Path, names: tuple[Path, ...], *, about: Mapping[str, Any]) -> Path:
+def extend_bundle(
+    parent: Bundle,
+    folder: Path,
+    names: tuple[Path, ...],
+    *,
+    about: Mapping[str, Any],
+    decoder: DecoderConfig | None = None,
+) -> Path:
     """Packs a bundle's own model with other learned names.
 
     Args:
-        parent: whose model, language model and settings stay.
+        parent: whose model and language model stay.
         folder: the bundle becomes ``folder/HASH``.
         names: files of learned names, as in `build_bundle`.
         about: how it was made; takes the place of the parent's.
+        decoder: settings it is served with; None for the parent's.
 
     Returns:
         The bundle's folder.
     """
-    return _repack(parent, folder, {path.name: path for path in names}, (), about)
+    return _repack(parent, folder, {path.name: path for path in names}, (), about, decoder)
 
 
 def exchange_lm(parent: Bundle, folder: Path, lm: Path, *, about: Mapping[str, Any]) -> Path:
@@ -309,7 +317,12 @@ def exchange_lm(parent: Bundle, folder: Path, lm: Path, *, about: Mapping[str, A
 
 
 def _repack(
-    parent: Bundle, folder: Path, files: Mapping[str, Path], without: tuple[str, ...], about: Mapping[str, Any]
+    parent: Bundle,
+    folder: Path,
+    files: Mapping[str, Path],
+    without: tuple[str, ...],
+    about: Mapping[str, Any],
+    decoder: DecoderConfig | None = None,
 ) -> Path:
     """A bundle with other files in place of some of its own, or beside them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -318,6 +331,8 @@ def _repack(
         shutil.copytree(parent.path, work, ignore=shutil.ignore_patterns(DESCRIPTION, CARD, *without))
         for name, path in files.items():
             shutil.copyfile(path, work / name)
+        if decoder is not None:
+            (work / "decoder.yaml").write_text(config_to_yaml(decoder), encoding="utf-8")
         return _seal(work, folder, about)
 
 

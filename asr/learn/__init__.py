@@ -106,7 +106,8 @@ def learn(
     }
     dev = {"dev": run.dev} if run else {}
     about = {**facts, **dev, "parent": parent.hash, "seed": config.seed, "config": config_to_json(config)}
-    path = export(parent, learned, run, {"run": f"learn-{parent.name}", **about}, work, bundles)
+    origin = {"run": f"learn-{parent.name}", **about}
+    path = export(parent, learned, run, origin, work, bundles, config.extension.beam_width)
     result = Learned(
         bundle=path,
         synthesis_s=spoken.seconds,

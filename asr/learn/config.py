@@ -128,6 +128,7 @@ class ExtensionConfig:
         boost: what a whole name is worth beside that, in nats.
         context_boost: what it is worth behind words that stand before names in those queries, if that is more; without
             `boost` names are no hints, nor there.
+        beam_width: readings that the new bundle follows, at least: prefixes of names crowd out others in a narrow beam.
         spellings: at most so many further spellings of a name, as the served recogniser hears it; 0 for none.
     """
 
@@ -138,6 +139,7 @@ class ExtensionConfig:
     prior_names: Annotated[float, Field(gt=0)] = 50.0
     boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 1.0
     context_boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 12.0
+    beam_width: Annotated[int, Field(ge=0, le=1000)] = 96
     spellings: Annotated[int, Field(ge=0, le=50)] = 24
 
 

@@ -152,26 +152,34 @@ def fine_tune(
 
 
 def export(
-    bundle: Bundle, learned: LearnedNames, tuned: Tuned | None, about: dict[str, Any], work: Path, bundles: Path
+    bundle: Bundle,
+    learned: LearnedNames,
+    tuned: Tuned | None,
+    about: dict[str, Any],
+    work: Path,
+    bundles: Path,
+    beam_width: int = 0,
 ) -> Path:
     """Packs the new bundle and returns its folder.
 
     Args:
-        bundle: the parent, whose language model and decoder stay.
+        bundle: the parent, whose language model and decoder stay, but for a beam that is too narrow.
         learned: all names, from `extend_lm`.
         tuned: the run whose weights it gets; None keeps the parent's.
         about: how it was made.
         work: the folder of the stages.
         bundles: receives the bundle.
+        beam_width: of the new bundle, at least.
     """
+    decoder = dataclasses.replace(bundle.decoder, beam_width=max(beam_width, bundle.decoder.beam_width))
     names = (work / EXTENSION / NAMES, work / EXTENSION / CLASS_MODEL)
     if tuned is None:
-        return extend_bundle(bundle, bundles, names, about=about)
+        return extend_bundle(bundle, bundles, names, about=about, decoder=decoder)
     notice = bundle.path / "NOTICE"
     return build_bundle(
         tuned.folder,
         bundles,
-        decoder=bundle.decoder,
+        decoder=decoder,
         lm=bundle.lm_path,
         names=names,
         about=about,
