@@ -90,7 +90,7 @@ def test_a_round_gives_a_bundle_with_the_names_and_says_how(learned, parent: Pat
     assert after.about["seed"] == 3
     assert after.about["names"] == ["unai emery", "zendaya"]
     assert after.about["config"]["tune"]["steps"] == 4
-    assert after.decoder == dataclasses.replace(before.decoder, beam_width=config_of(work).extension.beam_width)
+    assert after.decoder == dataclasses.replace(before.decoder, beam_width=config_of(old).extension.beam_width)
     assert (after.path / "NOTICE").read_text() == "mine"
     assert (after.path / "weights.safetensors").read_bytes() != (before.path / "weights.safetensors").read_bytes()
     assert after.engine().geometry == before.engine().geometry
