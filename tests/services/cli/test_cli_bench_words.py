@@ -77,8 +77,8 @@ def test_words_are_taken_away_and_learned_in_every_way(folder: Path, capsys: pyt
     rows = {row["condition"]: row for row in found["conditions"]}
     assert [row["utterances"] for row in found["conditions"]] == [5, 5, 5, 5, 4, 5]
     assert {row["recall"]["all"]["spoken"] for row in rows.values()} == {4}
-    assert rows["before"]["bundle"] == rows["at once: phrases, 8 nats"]["bundle"] == found["without"]
-    assert rows["at once: phrases, 8 nats"]["boost"] == 8.0
+    assert rows["before"]["bundle"] == rows["at once: phrases, 3 nats"]["bundle"] == found["without"]
+    assert rows["at once: phrases, 3 nats"]["boost"] == 3.0
     assert rows["for good: fine-tuned"]["steps"] == 2
     assert rows["for good: fine-tuned"]["data"] == {f"{folder}/train.jsonl": "corpus"}  # not the recordings
     assert rows["reference: the bundle as it is"]["bundle"] == found["base"]
