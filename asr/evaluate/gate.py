@@ -35,7 +35,8 @@ class GateConfig:
         max_wer_change: the upper bound of the change of the word error rate on general speech, and in the car, must
             be lower; 0.005 is half a point.
         level: of that one-sided bound.
-        slice_words: slices of fewer reference words are not judged by themselves.
+        slice_words: slices of fewer reference words are not judged by themselves; a whole set of fewer must only not be
+            worse beyond chance (`slice_alpha`), since one word of it is more than `max_wer_change`.
         slice_alpha: a slice has lost if its p-value, corrected for their number (Holm 1979), is lower.
         lost_names_alpha: names learned before are lost if McNemar's one-sided p-value is lower.
         max_rtf: processor seconds for a second of audio.
@@ -260,6 +261,11 @@ def _change(name: str, overall: SliceComparison, config: GateConfig) -> Check:
         f"{title}: {overall.wer_a:.2%} before, {overall.wer_b:.2%} after, a change of at most {100 * high:+.2f} points "
         f"({config.level:.0%} bound, {overall.words} words); allowed {100 * config.max_wer_change:+.2f}"
     )
+    if overall.words < config.slice_words and high >= config.max_wer_change:
+        # One word is more of so small a set than the change that is allowed: it can only show a loss that is certain.
+        worse = overall.test.difference > 0 and overall.test.p_value < config.slice_alpha
+        reason += f"; too few words for that: a loss if p < {config.slice_alpha:g}, p = {overall.test.p_value:.3f}"
+        return Check(title, "failed" if worse else "passed", high, config.max_wer_change, reason)
     return Check(title, "passed" if high < config.max_wer_change else "failed", high, config.max_wer_change, reason)
 
 
