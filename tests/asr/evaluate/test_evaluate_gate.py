@@ -130,3 +130,10 @@ def test_a_name_counts_word_for_word_with_its_possessive_and_failures_count_as_m
 def test_a_verdict_survives_json():
     found = verdict()
     assert Verdict.from_json(found.to_json()) == found
+
+
+def test_a_set_of_few_words_is_only_held_to_a_loss_beyond_chance():
+    name = "word errors on prompts"
+    before, after = general(1, 0.2, count=30), general(2, 0.21, count=30)
+    assert outcome(verdict(general=[Pair("prompts", before, after)]), name) == "passed"
+    assert outcome(verdict(general=[Pair("prompts", before, general(2, 0.6, count=30))]), name) == "failed"
