@@ -91,7 +91,7 @@ async def test_leaving_a_stream_early_cancels_it(address: str) -> None:
     def use() -> None:
         with Client(address) as client:
             for result in client.stream(pieces(linear16(tones("one two three four one two"))), RAW):
-                assert result.text == "one"
+                assert "one two three four one two".startswith(result.text)  # how far depends on the load
                 break
             assert client.recognize(SAMPLES, RAW).text == "one two three"
 
