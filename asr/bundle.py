@@ -7,7 +7,8 @@
     tokens.json          output symbols, the CTC blank first
     decoder.yaml         DecoderConfig: beam, language model weight, costs
     model.int8.onnx      one streaming step, what is served; its metadata say how it is quantised
-    weights.safetensors  float16 weights, what fine-tuning starts from
+    weights.safetensors  what fine-tuning starts from: what the codes of model.int8.onnx leave out of its matrices, and
+                         all other weights in float16 (`asr.model.compact`); in format 1 all in float16
     lm.bin | lm.arpa...  n-gram language model, optional; its vocabulary is the lexicon
     names.json           names that were learned since the language model was built, optional (`asr.decode.names`)
     names.arpa.gz        the n-gram over queries that tells where they stand
@@ -36,7 +37,9 @@ from asr.engine import OnnxEngine
 from asr.errors import BundleError, ConfigError
 from asr.model.config import ModelConfig
 
-FORMAT = 1
+FORMAT = 2
+"""That is written; format 1 differs in ``weights.safetensors`` alone."""
+READABLE = (1, FORMAT)
 DESCRIPTION = "bundle.json"
 ENGINE = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
@@ -174,10 +177,10 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         raise BundleError(f"{path}: is not a bundle, {DESCRIPTION} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path}: {DESCRIPTION} is damaged ({error}); copy the bundle again") from error
-    if found_format != FORMAT:
+    if found_format not in READABLE:
         raise BundleError(
-            f"{path}: has format {found_format}, this version of Dengar reads {FORMAT}; it was made by Dengar "
-            f"{description.get('dengar', 'of unknown version')}, use that one"
+            f"{path}: has format {found_format}, this version of Dengar reads {READABLE[0]} to {FORMAT}; it was made "
+            f"by Dengar {description.get('dengar', 'of unknown version')}, use that one"
         )
     for name, digest in files.items():
         if not (path / name).is_file():
@@ -239,9 +242,8 @@ def build_bundle(
     """
     import dataclasses
 
-    from safetensors.torch import save_file
-
     from asr.config import make_config
+    from asr.model import compact
     from asr.model.acoustic import AcousticModel
     from asr.model.export import export_onnx, quantise_onnx
     from asr.train import checkpoint as checkpoints
@@ -260,7 +262,8 @@ def build_bundle(
         work.mkdir()
         export_onnx(model, Path(temporary) / "float.onnx")
         quantise_onnx(Path(temporary) / "float.onnx", work / ENGINE)
-        save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, work / WEIGHTS)
+        weights = {name: value.numpy() for name, value in model.state_dict().items()}
+        compact.save(weights, work / WEIGHTS, work / ENGINE)
         (work / "model.yaml").write_text(config_to_yaml(config), encoding="utf-8")
         (work / "decoder.yaml").write_text(config_to_yaml(decoder), encoding="utf-8")
         (work / "tokens.json").write_text(json.dumps(saved["tokens"], ensure_ascii=False), encoding="utf-8")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from asr.errors import InputError
 from asr.evaluate import Evaluation, Resampling, Results, SliceResult, evaluate
 from asr.evaluate.slices import noise_condition
 from asr.evaluate.statistics import MIN_UNITS
+from asr.model.compact import shapes
 
 SLICED = ("corpus", "gender", "age", "accent", "vocabulary", "length")
 """Dimensions whose slices stand in the card."""
@@ -273,17 +275,8 @@ def _sources(notice: str) -> str:
 
 
 def _parameters(path: Path) -> int:
-    """Numbers in a safetensors file, from its header: eight bytes of length, then JSON."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    count = 0
-    for name, entry in header.items():
-        if name != "__metadata__" and not name.endswith("positional_embedding"):
-            size = 1
-            for axis in entry["shape"]:
-                size *= axis
-            count += size
-    return count
+    """Learnt numbers of a bundle's weights."""
+    return sum(prod(shape) for name, shape in shapes(path).items() if not name.endswith("positional_embedding"))
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

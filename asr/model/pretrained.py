@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from asr.errors import ConfigError
+from asr.model import compact, ctranslate2
 from asr.model.acoustic import INTERMEDIATE, AcousticModel
 
 _CONFIG = "model.encoder.pretrained"
 
 
 def load_whisper_encoder(model: AcousticModel, path: Path) -> None:
-    """Fills the encoder from an ``.npz``, ``.safetensors`` or OpenAI ``.pt`` file of Whisper weights.
+    """Fills the encoder with Whisper's weights: ``.npz``, ``.safetensors``, OpenAI's ``.pt`` or a CTranslate2 folder.
 
     Names may carry a prefix such as ``encoder.``; decoder weights are ignored.
 
@@ -50,7 +51,7 @@ def load_weights(model: nn.Module, path: Path, parts: tuple[str, ...] = ()) -> N
         parts: beginnings of the names of the weights to take; the others keep their values. Empty for all.
 
     Raises:
-        ConfigError: no weights there, or of another shape.
+        ConfigError: no weights there, of another shape, or a bundle's without the served model that they lean on.
     """
     if path.is_dir():
         candidates = [path / name for name in ("final.pt", "last.pt", "weights.safetensors") if (path / name).exists()]
@@ -72,6 +73,8 @@ def load_weights(model: nn.Module, path: Path, parts: tuple[str, ...] = ()) -> N
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if path.is_dir() or path.name == ctranslate2.FILE:
+        return {name: torch.from_numpy(value.copy()) for name, value in ctranslate2.whisper_encoder(path).items()}
     try:
         if path.suffix == ".npz":
             with np.load(path) as arrays:
@@ -79,8 +82,13 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
+            compacted = compact.load(path)
+            if compacted is not None:
+                return {name: torch.from_numpy(value) for name, value in compacted.items()}
             return load_file(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(f"{path}: weights cannot be read ({error.strerror or error})") from error
     except Exception as error:  # the readers raise many kinds for a corrupt file

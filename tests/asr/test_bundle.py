@@ -41,8 +41,15 @@ def test_every_changed_or_missing_file_is_noticed(copy: Path) -> None:
 def test_another_format_names_the_version_that_reads_it(copy: Path) -> None:
     description = json.loads((copy / DESCRIPTION).read_text())
     (copy / DESCRIPTION).write_text(json.dumps({**description, "format": 99, "dengar": "9.9"}))
-    with pytest.raises(BundleError, match=r"9\.9"):
+    with pytest.raises(BundleError, match=r"reads 1 to 2; it was made by Dengar 9\.9"):
         load_bundle(copy)
+
+
+def test_what_format_1_could_not_read_says_that_it_is_of_format_2(copy: Path) -> None:
+    description = json.loads((copy / DESCRIPTION).read_text())
+    assert description["format"] == 2
+    (copy / DESCRIPTION).write_text(json.dumps({**description, "format": 1}))
+    assert load_bundle(copy).hash == description["hash"]
 
 
 def test_bundles_are_found_by_alias_hash_and_path(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.torch import save_file
 
 from asr import audio
-from asr.bundle import DESCRIPTION, ENGINE, Bundle, content_hash, load_bundle
+from asr.bundle import DESCRIPTION, ENGINE, WEIGHTS, Bundle, content_hash, load_bundle
 from asr.check import CheckConfig, check, posteriors_together
 from asr.corpus import Utterance, read_manifest, write_manifest
 from asr.corpus.manifest import Manifest
@@ -35,9 +36,11 @@ def model_of(bundle: Bundle) -> AcousticModel:
 
 @pytest.fixture(scope="module")
 def older_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As bundles were built at first: one activation scale per batch, and no word about it."""
+    """As bundles were built at first: one activation scale per batch, and no word about it; all weights in float16."""
     folder = Path(shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("older") / "bundle"))
-    export_onnx(model_of(load_bundle(tiny_bundle)), folder / "float.onnx")
+    model = model_of(load_bundle(tiny_bundle))
+    export_onnx(model, folder / "float.onnx")
+    save_file({name: value.half() for name, value in model.state_dict().items()}, folder / WEIGHTS)
     logging.disable(logging.WARNING)
     quantize_dynamic(
         folder / "float.onnx",
@@ -49,13 +52,15 @@ def older_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
         extra_options={"MatMulConstBOnly": True},
     )
     logging.disable(logging.NOTSET)
-    model, source = onnx.load(folder / ENGINE), onnx.load(folder / "float.onnx")
+    served, source = onnx.load(folder / ENGINE), onnx.load(folder / "float.onnx")
     properties = {entry.key: entry.value for entry in source.metadata_props if entry.key in ("geometry", "state")}
-    onnx.helper.set_model_props(model, properties)
-    onnx.save(model, folder / ENGINE)
+    onnx.helper.set_model_props(served, properties)
+    onnx.save(served, folder / ENGINE)
     (folder / "float.onnx").unlink()
     description = json.loads((folder / DESCRIPTION).read_text())
-    description["files"][ENGINE] = hashlib.sha256((folder / ENGINE).read_bytes()).hexdigest()
+    for name in (ENGINE, WEIGHTS):
+        description["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    description["format"] = 1
     description["hash"] = content_hash(description["files"])
     (folder / DESCRIPTION).write_text(json.dumps(description))
     return folder
