@@ -19,13 +19,13 @@ class EncoderConfig:
 
     Attributes:
         kind: ``conv`` (from scratch: one strided convolution) or ``whisper`` (pretrained, chunked attention).
-        width: channels; Whisper tiny has 384.
-        layers: attention blocks (``whisper`` only).
-        heads: attention heads (``whisper`` only).
+        width: channels; Whisper tiny has 384, base 512.
+        layers: attention blocks (``whisper`` only); Whisper tiny has 4, base 6.
+        heads: attention heads (``whisper`` only); Whisper tiny has 6, base 8.
         stride: mel frames per output frame; ``whisper`` has 2.
         left_context_frames: output frames of cached left context (``whisper`` only).
         chunk_frames: output frames per step when streaming.
-        pretrained: file with Whisper weights to start from, or empty.
+        pretrained: Whisper weights to start from (see `asr.model.pretrained.load_whisper_encoder`), or empty.
     """
 
     kind: Literal["conv", "whisper"] = "conv"

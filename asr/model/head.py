@@ -5,6 +5,8 @@ The look-ahead convolution is the row convolution of Deep Speech 2 (Amodei et al
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,12 +47,10 @@ class RecurrentHead(nn.Module):
         x = self.project(x)
         for i, (norm, cell) in enumerate(zip(self.norms, self.cells, strict=True)):
             hidden = state[f"hidden{i}"].transpose(0, 1).contiguous()
-            if self.config.cell == "lstm":
-                memory = state[f"memory{i}"].transpose(0, 1).contiguous()
-                y, (hidden, memory) = cell(norm(x), (hidden, memory))
+            memory = state[f"memory{i}"].transpose(0, 1).contiguous() if self.config.cell == "lstm" else None
+            y, hidden, memory = _run(cell, norm(x), hidden, memory)
+            if memory is not None:
                 new[f"memory{i}"] = memory.transpose(0, 1)
-            else:
-                y, hidden = cell(norm(x), hidden)
             new[f"hidden{i}"] = hidden.transpose(0, 1)
             x = x + self.dropout(y)
         if self.config.look_ahead_frames:
@@ -72,3 +72,17 @@ class RecurrentHead(nn.Module):
         if config.look_ahead_frames:
             state["ahead"] = torch.zeros(n, config.look_ahead_frames, config.width)
         return state
+
+
+def _run(cell: nn.Module, x: Tensor, hidden: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A recurrent layer over x. On a GPU always in float32: cuDNN's recurrent kernels are what makes it fast there,
+    and not every version of them knows bfloat16."""
+    with torch.autocast(x.device.type, enabled=False) if x.is_cuda else nullcontext():
+        if x.is_cuda:
+            x, hidden = x.float(), hidden.float()
+            memory = memory.float() if memory is not None else None
+        if memory is None:
+            y, hidden = cell(x, hidden)
+        else:
+            y, (hidden, memory) = cell(x, (hidden, memory))
+    return y, hidden, memory
