@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from asr.acoustic_stream import AcousticStream
 from asr.audio import SAMPLE_RATE_HZ, Samples, packets
 from asr.bundle import Bundle, load_bundle
 from asr.decode import Decoder, DecoderConfig, Hypothesis
 from asr.decode.stability import Outlook, Standing, features, stability
 from asr.decode.types import LogProbs
 from asr.endpoint import Evidence, evidence
-from asr.engine import Engine, Geometry, MelWindows, State
+from asr.engine import Engine, Geometry, State
 from asr.errors import ConfigError
-from asr.features import HOP, FeatureStream, Mel, windows_to_mel
-from asr.loudness import Loudness
+from asr.features import Mel, windows_to_mel
 from asr.unknown.listen import UnknownListener
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Recognizer:
 
     def posteriors(self, samples: Samples) -> LogProbs:
         """The acoustic model's natural-log posteriors of a whole recording, shape (U, V), before any decoding."""
-        stream = AcousticStream(self)
+        stream = AcousticStream(self.engine, self.bundle.model.features)
         found: list[LogProbs] = [np.zeros((0, len(self.bundle.tokens)), np.float32)]
         self._hear([(stream, samples, True)], lambda _, log_probs: found.append(log_probs), Costs())
         return np.concatenate(found)
@@ -279,52 +279,13 @@ def _together(streams: Sequence[AcousticStream]) -> State:
     return {name: np.concatenate([stream.state[name] for stream in streams]) for name in streams[0].state}
 
 
-class AcousticStream:
-    """The first half of recognition, samples to log-posteriors, for one stream; `Recognizer` runs the model."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        config = recognizer.bundle.model.features
-        self.features = FeatureStream(config)
-        self.state = recognizer.engine.initial_state(1)
-        self.windows = MelWindows(recognizer.engine.geometry, config.silence, config.n_mels)
-        self.loudness = Loudness()
-        self._emitted = 0
-        self._finished = False
-
-    def missing_samples(self, grain: int | None = None) -> int:
-        """How many more samples complete the model's next window, or the next ``grain`` output frames of it."""
-        return (self.windows.missing_frames(grain) - 1) * HOP + self.features.missing_samples
-
-    def cut(self, mel: Mel, *, end: bool) -> list[Mel]:
-        """The model's windows that new mel frames (t, n_mels) complete, each (window, n_mels).
-
-        Args:
-            mel: the next frames.
-            end: the signal is over, and the last windows are filled up with silence.
-        """
-        self._finished = end
-        self.loudness.accept(mel)
-        windows = self.windows.accept(mel)
-        return windows + self.windows.finish() if end else windows
-
-    def real(self, log_probs: LogProbs) -> LogProbs:
-        """Of the next step's output (C, V) the frames that belong to the signal, (c, V)."""
-        kept = self.ahead(log_probs)
-        self._emitted += len(log_probs)
-        return kept
-
-    def ahead(self, log_probs: LogProbs) -> LogProbs:
-        """The same of a step that was only a glimpse."""
-        return log_probs[self.windows.real_frames(self._emitted, len(log_probs), finished=self._finished)]
-
-
 class RecognitionStream:
     """One utterance on its way: samples in, hypotheses out. Not to be shared between threads."""
 
     def __init__(
         self, recognizer: Recognizer, nbest: int, hints: Hints | None, *, watched: bool, keep_posteriors: bool
     ) -> None:
-        self.acoustic = AcousticStream(recognizer)
+        self.acoustic = AcousticStream(recognizer.engine, recognizer.bundle.model.features)
         self._recognizer = recognizer
         self._decoder = recognizer.decoder.stream(hints)
         self._nbest = nbest
