@@ -32,7 +32,7 @@ check: $(READY) ## lint, format, types, and whether the generated code is curren
 bench: $(READY) ## what recognition costs, against the torch float model in the same run
 	$(RUN)/dengar bench
 
-measure: $(READY) ## the default bundle's numbers, card and report anew, from the corpora in DENGAR_DATA
+measure: $(READY) ## a shipped bundle's numbers, card and report anew, from the corpora in DENGAR_DATA (BUNDLE=default)
 	@tools/measure.sh
 
 lock: $(READY) ## write requirements.lock anew (ARGS=--upgrade for the newest versions)

@@ -1,24 +1,50 @@
 #!/usr/bin/env bash
-# Measures the default bundle anew and writes what is said of it: experiments/default-bundle.json, its model card and
-# docs/default-report.html. About ten minutes of one core, and as long again to synthesise the voice-search dev set, once.
-# Needs the corpora in $DENGAR_DATA; takes the bundle that bundles/default names, which the record must name too.
+# Measures a shipped bundle anew and writes all that is said of how well it hears: experiments/NAME-bundle.json, -check.json,
+# -empty.json, its model card and docs/NAME-report.html. NAME is an alias in bundles/: "default", or what $BUNDLE says.
+# About half an hour of two cores, and ten minutes more to synthesise the voice-search dev set, once. Needs the corpora in
+# $DENGAR_DATA, and experiments/NAME-bundle.json to name the bundle and its training. With RUN=work/runs/NAME, a run that
+# held speech out of its training (data.held_out_share), the report tells variance from mismatch by it. Another bundle than
+# the default one is set side by side with it, where that has been measured before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${DENGAR_DATA:?is not set: the folder of the corpora, see experiments/README.md}"
-dengar() { .venv/bin/dengar "$@"; }
-results=work/results
+name=${BUNDLE:-default}
+music=${MUSIC:-/usr/share/asterisk/moh} # of Debian's asterisk-moh-opsound-g722
+dengar() { OMP_NUM_THREADS=1 .venv/bin/dengar "$@"; }
+dev=$DENGAR_DATA/speech/dev.jsonl
+results=work/results/$name
 queries=work/voice-search-dev
 commit=$(git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 [ -e "$queries/manifest.jsonl" ] || dengar data synth data/voice-search-dev.yaml -o "$queries"
-dengar evaluate "$DENGAR_DATA/speech/dev.jsonl" "$queries/manifest.jsonl" -o "$results/clean"
-dengar evaluate "$DENGAR_DATA/speech/dev.jsonl" "$queries/manifest.jsonl" --every 3 --snr 20,10,5,0 -o "$results/car"
-dengar evaluate "$DENGAR_DATA/speech/train.jsonl" --every 40 -o "$results/train"
-.venv/bin/python -m asr.record experiments/default-bundle.json \
+
+quiet() { # and what it makes of speech that it was trained on, or that was held out of that
+  dengar evaluate "$dev" "$queries/manifest.jsonl" -b "$name" -o "$results/clean"
+  dengar evaluate "$DENGAR_DATA/speech/train.jsonl" --every 40 -b "$name" -o "$results/train"
+  [ -z "${RUN:-}" ] || dengar evaluate "$RUN/held-out.jsonl" -b "$name" -o "$results/held-out"
+  dengar bundle check "$dev" --every 3 --beside 20 -b "$name" --json > "experiments/$name-check.json"
+}
+noisy() {
+  dengar evaluate "$dev" "$queries/manifest.jsonl" --every 3 --snr 20,10,5,0 -b "$name" -o "$results/car"
+  local sounds=(--noise-dir "$DENGAR_DATA/noise")
+  [ ! -d "$music" ] || sounds+=(--music "$music")
+  dengar ladder -b "$name" --empty 10 "${sounds[@]}" -o "$results/empty" --json > "experiments/$name-empty.json"
+}
+mkdir -p "$results"
+quiet > "$results/quiet.log" 2>&1 & first=$!
+noisy > "$results/noisy.log" 2>&1 & second=$!
+for process in $first $second; do
+  wait $process || { tail -n 5 "$results"/*.log; exit 1; }
+done
+
+.venv/bin/python -m asr.record "experiments/$name-bundle.json" \
   --clean "$results/clean" --car "$results/car" --train "$results/train" --commit "$commit"
-# Dev is of the corpora that were trained on, by other speakers: it is the held-out error too. The reference is what is
+# Without speech held out of the training, dev stands for it: the same corpora, other speakers. The reference is what is
 # known of Whisper tiny.en on like sets, 6, 13 and 36 %, in dev's shares.
-dengar report "$results/clean" "$results/car" --train "$results/train" --train-dev "$results/clean" \
-  --reference 'Whisper tiny.en offline, on like sets=0.121' --max-mb 3 -o docs/default-report.html
-dengar bundle card default -r "$results/clean" -r "$results/car" --training experiments/default-bundle.json \
-  --check experiments/default-check.json --notes experiments/default-notes.md
+rungs=(--train "$results/train" --train-dev "$results/clean")
+[ -z "${RUN:-}" ] || rungs=(--train "$results/train" --train-dev "$results/held-out")
+[ "$name" = default ] || [ ! -d work/results/default/clean ] || rungs+=(--against work/results/default/clean)
+dengar report "$results/clean" "$results/car" "${rungs[@]}" \
+  --reference 'Whisper tiny.en offline, on like sets=0.121' --max-mb 3 -o "docs/$name-report.html"
+dengar bundle card "$name" -r "$results/clean" -r "$results/car" --training "experiments/$name-bundle.json" \
+  --check "experiments/$name-check.json" --notes "experiments/$name-notes.md"
