@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures a shipped bundle anew and writes all that is said of how well it hears: experiments/NAME-bundle.json, -check.json,
 # -empty.json, its model card and docs/NAME-report.html. NAME is an alias in bundles/: "default", or what $BUNDLE says.
-# About half an hour of two cores, and ten minutes more to synthesise the voice-search dev set, once. Needs the corpora in
+# About 20 minutes of two cores, and ten minutes more to synthesise the voice-search dev set, once. Needs the corpora in
 # $DENGAR_DATA, and experiments/NAME-bundle.json to name the bundle and its training. With RUN=work/runs/NAME, a run that
 # held speech out of its training (data.held_out_share), the report tells variance from mismatch by it. Another bundle than
 # the default one is set side by side with it, where that has been measured before.
