@@ -6,6 +6,7 @@
     model.yaml           ModelConfig
     tokens.json          output symbols, the CTC blank first
     decoder.yaml         DecoderConfig: beam, language model weight, costs
+    unknown.yaml         UnknownConfig fitted to how this model errs, optional (`dengar bench unknown --fit`)
     model.int8.onnx      one streaming step, what is served; its metadata say how it is quantised
     weights.safetensors  what fine-tuning starts from: what the codes of model.int8.onnx leave out of its matrices, and
                          all other weights in float16 (`asr.model.compact`); in format 1 all in float16
@@ -36,6 +37,7 @@ from asr.decode.names import NamesModel
 from asr.engine import OnnxEngine
 from asr.errors import BundleError, ConfigError
 from asr.model.config import ModelConfig
+from asr.unknown.config import UnknownConfig
 
 FORMAT = 2
 """That is written; format 1 differs in ``weights.safetensors`` alone."""
@@ -43,6 +45,7 @@ READABLE = (1, FORMAT)
 DESCRIPTION = "bundle.json"
 ENGINE = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
+UNKNOWN = "unknown.yaml"
 CARD = "README.md"
 DEFAULT_ALIAS = "default"
 _NAME = re.compile(r"[\w-][\w.-]{0,254}")
@@ -58,6 +61,7 @@ class Bundle:
         model: shape of the acoustic model.
         tokens: output symbols.
         decoder: how it is decoded when nothing else is asked for.
+        unknown: how words that it does not know are looked for; the defaults where nothing was fitted to it.
         about: how it was made: run, commit, figures.
     """
 
@@ -66,6 +70,7 @@ class Bundle:
     model: ModelConfig
     tokens: Tokens
     decoder: DecoderConfig
+    unknown: UnknownConfig
     about: Mapping[str, Any]
 
     @property
@@ -201,6 +206,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
             model=load_config(ModelConfig, path / "model.yaml"),
             tokens=tokens,
             decoder=load_config(DecoderConfig, path / "decoder.yaml"),
+            unknown=load_config(UnknownConfig, path / UNKNOWN) if UNKNOWN in files else UnknownConfig(),
             about=description.get("about", {}),
         )
     except (ConfigError, OSError) as error:
@@ -217,6 +223,7 @@ def build_bundle(
     folder: Path,
     *,
     decoder: DecoderConfig,
+    unknown: UnknownConfig | None = None,
     chunk_frames: int | None = None,
     lm: Path | None = None,
     names: tuple[Path, ...] = (),
@@ -230,6 +237,7 @@ def build_bundle(
         checkpoint: ``final.pt`` of a run, or the run's folder.
         folder: the bundle becomes ``folder/HASH``.
         decoder: settings it is served with.
+        unknown: settings of the search for unknown words; None for the defaults.
         chunk_frames: output frames per step, if other than the run's.
         lm: KenLM file to ship.
         names: files of learned names to ship, `asr.decode.learned.NAMES` and `CLASS_MODEL`.
@@ -266,6 +274,8 @@ def build_bundle(
         compact.save(weights, work / WEIGHTS, work / ENGINE)
         (work / "model.yaml").write_text(config_to_yaml(config), encoding="utf-8")
         (work / "decoder.yaml").write_text(config_to_yaml(decoder), encoding="utf-8")
+        if unknown is not None:
+            (work / UNKNOWN).write_text(config_to_yaml(unknown), encoding="utf-8")
         (work / "tokens.json").write_text(json.dumps(saved["tokens"], ensure_ascii=False), encoding="utf-8")
         (work / CARD).write_text(card, encoding="utf-8")
         (work / "NOTICE").write_text(notice, encoding="utf-8")

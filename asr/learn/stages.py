@@ -180,6 +180,7 @@ def export(
         tuned.folder,
         bundles,
         decoder=decoder,
+        unknown=bundle.unknown,
         lm=bundle.lm_path,
         names=names,
         about=about,

@@ -21,10 +21,14 @@ def bench_unknown(
     ] = None,
     snr: Annotated[str, typer.Option(help="Conditions: clean, or dB of cabin noise.")] = "clean,10",
     fit: Annotated[
-        bool, typer.Option("--fit", help="Fit the weights to the tuning half instead of taking the defaults.")
+        bool, typer.Option("--fit", help="Fit the weights to the tuning half instead of taking the bundle's.")
     ] = False,
     most: Annotated[int, typer.Option(min=1, help="Use at most so many utterances of each half of a manifest.")] = 360,
     work: Annotated[Path, typer.Option(help="Keeps posteriors; a second run begins with them.")] = Path("work/unknown"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Settings of the search as YAML, for dengar bundle build --unknown."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure precision and recall of unknown spans, and how often the right name is proposed.
@@ -35,7 +39,7 @@ def bench_unknown(
 
     Example: dengar bench unknown work/unknown/names/manifest.jsonl --names people.csv
     """
-    from asr.config import config_to_json
+    from asr.config import config_to_json, config_to_yaml
     from asr.corpus import read_manifest
     from asr.evaluate.unknown_bench import Settings, UnknownBench, read_catalogue
     from asr.recognize import Recognizer
@@ -51,7 +55,7 @@ def bench_unknown(
 
         found = [read_manifest(path) for path in manifests]
         bench = UnknownBench(recognizer, found, conditions, most, work, report)
-        settings = bench.fit(catalogue, report) if fit else Settings()
+        settings = bench.fit(catalogue, report) if fit else Settings(recognizer.bundle.unknown)
         report("measuring")
         result = {
             "bundle": recognizer.bundle_hash,
@@ -63,6 +67,9 @@ def bench_unknown(
             **bench.report(settings, catalogue),
             "left_out": [f"{problem.where}: {problem.reason}" for problem in bench.left_out],
         }
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(config_to_yaml(settings.unknown), encoding="utf-8")
     for reason in result["left_out"][:10]:
         output.warn(reason)
     if json_:

@@ -27,6 +27,9 @@ def build(
     lm: Annotated[Path | None, typer.Option(help="KenLM binary or ARPA file to ship.")] = None,
     decoder: Annotated[Path | None, typer.Option(help="YAML of decoder settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Decoder setting, as in --set beam_width=8.")] = None,
+    unknown: Annotated[
+        Path | None, typer.Option(help="YAML of the search for unknown words; see dengar bench unknown --fit.")
+    ] = None,
     chunk_frames: Annotated[int | None, typer.Option(min=1, help="Output frames per step, if not the run's.")] = None,
     card: Annotated[Path | None, typer.Option(help="Model card, Markdown.")] = None,
     notice: Annotated[Path | None, typer.Option(help="Attributions.")] = None,
@@ -40,6 +43,7 @@ def build(
     from asr.bundle import build_bundle, load_bundle
     from asr.config import load_config, make_config
     from asr.decode import DecoderConfig
+    from asr.unknown import UnknownConfig
 
     overrides = tuple(set_ or ())
     settings = (
@@ -51,6 +55,7 @@ def build(
         run,
         out,
         decoder=settings,
+        unknown=load_config(UnknownConfig, unknown) if unknown else None,
         chunk_frames=chunk_frames,
         lm=lm,
         about={"run": run.name},
@@ -77,7 +82,7 @@ def show(
 
     Example: dengar bundle show
     """
-    from asr.bundle import load_bundle
+    from asr.bundle import UNKNOWN, load_bundle
     from asr.config import config_to_json
 
     loaded = load_bundle(bundle or None)
@@ -89,6 +94,7 @@ def show(
         "hash": loaded.hash,
         "model": config_to_json(loaded.model),
         "decoder": config_to_json(loaded.decoder),
+        "unknown_words": UNKNOWN if (loaded.path / UNKNOWN).is_file() else "defaults",
         "tokens": len(loaded.tokens),
         "look_ahead_s": round(geometry.look_ahead_s, 4),
         "chunk_s": round(geometry.chunk_frames * geometry.frame_s, 4),

@@ -71,7 +71,7 @@ class SpanFinder:
     Args:
         catalogue: gives the names that it may be.
         known: gives words that count as known, beside those of the bundle: the names that are served as phrases.
-        config: of the search.
+        config: of the search; None for that of the recogniser's bundle.
     """
 
     def __init__(
@@ -80,14 +80,15 @@ class SpanFinder:
         known: Callable[[], Collection[str]],
         config: UnknownConfig | None = None,
     ) -> None:
-        self._catalogue, self._known, self._config = catalogue, known, config or UnknownConfig()
+        self._catalogue, self._known, self._config = catalogue, known, config
 
     def __call__(self, recognizer: Any, stream: Any, best: Hypothesis) -> Sequence[SpanRecord]:
         """The unknown spans of an answer; none from a recogniser that has no decoder to ask."""
         if not isinstance(recognizer, Recognizer):
             return ()
         log_probs = stream.posteriors
-        spans = find_unknown(log_probs, best, recognizer.decoder, self._config, known=self._known())  # type: ignore[arg-type]
+        config = self._config or recognizer.bundle.unknown
+        spans = find_unknown(log_probs, best, recognizer.decoder, config, known=self._known())  # type: ignore[arg-type]
         catalogue = self._catalogue() if spans else None
         found = []
         for span in spans:

@@ -5,10 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.bundle import BUILT, CARD, DESCRIPTION, ENGINE, WEIGHTS, exchange_lm, find_bundle, load_bundle
-from asr.decode import Tokens
+from asr.bundle import (
+    BUILT,
+    CARD,
+    DESCRIPTION,
+    ENGINE,
+    UNKNOWN,
+    WEIGHTS,
+    build_bundle,
+    exchange_lm,
+    find_bundle,
+    load_bundle,
+)
+from asr.decode import DecoderConfig, Tokens
 from asr.decode.lm_build import estimate, write_arpa
 from asr.errors import BundleError
+from asr.unknown import UnknownConfig
 
 
 @pytest.fixture
@@ -105,3 +117,21 @@ def test_another_language_model_leaves_weights_and_settings_as_they_are(tiny_bun
         assert (found.path / ENGINE).read_bytes() == (parent.path / ENGINE).read_bytes()
         assert (found.decoder, found.about) == (parent.decoder, {"n": 1})
         parent = found
+
+
+def test_how_unknown_words_are_looked_for_stays_with_the_model(tiny_run: Path, tmp_path: Path) -> None:
+    settings = UnknownConfig(threshold=0.6, join=0.01)
+    built = build_bundle(tiny_run, tmp_path, decoder=DecoderConfig(beam_width=4), unknown=settings)
+    parent = load_bundle(built)
+    assert parent.unknown == settings
+    write_arpa(estimate(["call home"], order=2), tmp_path / "lm.arpa.gz")
+    child = load_bundle(exchange_lm(parent, tmp_path, tmp_path / "lm.arpa.gz", about={}))
+    assert child.unknown == settings
+    (built / UNKNOWN).write_text("threshold: 0.1\n")
+    with pytest.raises(BundleError, match=rf"{UNKNOWN} is not what was built"):
+        load_bundle(built)
+
+
+def test_a_bundle_without_own_settings_takes_the_defaults(tiny_bundle: Path) -> None:
+    assert not (tiny_bundle / UNKNOWN).exists()
+    assert load_bundle(tiny_bundle).unknown == UnknownConfig()

@@ -28,7 +28,8 @@ def test_both_halves_are_heard_and_one_is_reported(folder, tiny_run, capsys) -> 
     bundle = build_bundle(tiny_run, folder / "bundle", decoder=DecoderConfig(beam_width=4), lm=folder / "lm.arpa")
     command = ["bench", "unknown", str(folder / "m.jsonl"), "-b", str(bundle), "--names", str(folder / "names.txt")]
     command += ["--work", str(folder / "work"), "--snr", "clean,10"]
-    assert main([*command, "--fit", "--json"]) == 0
+    settings = folder / "unknown.yaml"
+    assert main([*command, "--fit", "--json", "-o", str(settings)]) == 0
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert [row["condition"] for row in told["sets"]] == ["clean", "cabin 10 dB", "all"]
@@ -40,6 +41,15 @@ def test_both_halves_are_heard_and_one_is_reported(folder, tiny_run, capsys) -> 
     assert "gone.wav" in err
     assert main(command) == 0
     assert "cabin 10 dB" in capsys.readouterr().out
+
+    built = ["bundle", "build", str(tiny_run), "-o", str(folder / "fitted"), "--lm", str(folder / "lm.arpa")]
+    assert main([*built, "--set", "beam_width=4", "--unknown", str(settings), "--alias", "fitted", "--json"]) == 0
+    capsys.readouterr()
+    command[command.index("-b") + 1] = str(folder / "fitted" / "fitted")
+    assert main([*command, "--json"]) == 0
+    of_bundle = json.loads(capsys.readouterr().out)
+    assert not of_bundle["fitted"]
+    assert of_bundle["settings"]["unknown"] == told["settings"]["unknown"]
 
 
 def test_mistakes_are_one_line(folder, tiny_bundle, capsys) -> None:
