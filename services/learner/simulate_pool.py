@@ -171,7 +171,7 @@ def recognise(recognizer: Recognizer, samples: Samples, group: str, level: float
     stream = recognizer.stream(keep_posteriors=True)
     stream.accept(samples)
     best = stream.finish()[0]
-    spans = find_unknown(stream.posteriors, best, recognizer.decoder)
+    spans = find_unknown(stream.posteriors, best, recognizer.decoder, recognizer.bundle.unknown)
     snr_db = estimate_snr_db(samples, best.words[0].start_s, best.words[-1].end_s) if best.words else None
     lm = recognizer.decoder.lm
     return Recognised(
