@@ -3,12 +3,13 @@
 # -empty.json, its model card and docs/NAME-report.html. NAME is an alias in bundles/: "default", or what $BUNDLE says.
 # About 20 minutes of two cores, and ten minutes more to synthesise the voice-search dev set, once. Needs the corpora in
 # $DENGAR_DATA, and experiments/NAME-bundle.json to name the bundle and its training. With RUN=work/runs/NAME, a run that
-# held speech out of its training (data.held_out_share), the report tells variance from mismatch by it. Another bundle than
-# the default one is set side by side with it, where that has been measured before.
+# held speech out of its training (data.held_out_share), the report tells variance from mismatch by it. The bundle is set side
+# by side with $AGAINST, another alias (the default one with "fast", others with it), where that has been measured before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${DENGAR_DATA:?is not set: the folder of the corpora, see experiments/README.md}"
 name=${BUNDLE:-default}
+other=${AGAINST:-$([ "$name" = default ] && echo fast || echo default)}
 music=${MUSIC:-/usr/share/asterisk/moh} # of Debian's asterisk-moh-opsound-g722
 dengar() { OMP_NUM_THREADS=1 .venv/bin/dengar "$@"; }
 dev=$DENGAR_DATA/speech/dev.jsonl
@@ -43,7 +44,7 @@ done
 # known of Whisper tiny.en on like sets, 6, 13 and 36 %, in dev's shares.
 rungs=(--train "$results/train" --train-dev "$results/clean")
 [ -z "${RUN:-}" ] || rungs=(--train "$results/train" --train-dev "$results/held-out")
-[ "$name" = default ] || [ ! -d work/results/default/clean ] || rungs+=(--against work/results/default/clean)
+[ ! -d "work/results/$other/clean" ] || rungs+=(--against "work/results/$other/clean")
 dengar report "$results/clean" "$results/car" "${rungs[@]}" \
   --reference 'Whisper tiny.en offline, on like sets=0.121' --max-mb 3 -o "docs/$name-report.html"
 dengar bundle card "$name" -r "$results/clean" -r "$results/car" --training "experiments/$name-bundle.json" \

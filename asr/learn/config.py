@@ -139,7 +139,7 @@ class ExtensionConfig:
     prior_names: Annotated[float, Field(gt=0)] = 50.0
     boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 1.0
     context_boost: Annotated[float, Field(ge=0, le=MAX_BOOST)] = 12.0
-    beam_width: Annotated[int, Field(ge=0, le=1000)] = 96
+    beam_width: Annotated[int, Field(ge=0, le=1000)] = 144
     spellings: Annotated[int, Field(ge=0, le=50)] = 24
 
 
