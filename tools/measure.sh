@@ -44,7 +44,7 @@ done
 # known of Whisper tiny.en on like sets, 6, 13 and 36 %, in dev's shares.
 rungs=(--train "$results/train" --train-dev "$results/clean")
 [ -z "${RUN:-}" ] || rungs=(--train "$results/train" --train-dev "$results/held-out")
-[ ! -d "work/results/$other/clean" ] || rungs+=(--against "work/results/$other/clean")
+[ ! -d "work/results/$other/car" ] || rungs+=(--against "work/results/$other/clean" --against "work/results/$other/car")
 dengar report "$results/clean" "$results/car" "${rungs[@]}" \
   --reference 'Whisper tiny.en offline, on like sets=0.121' --max-mb 3 -o "docs/$name-report.html"
 dengar bundle card "$name" -r "$results/clean" -r "$results/car" --training "experiments/$name-bundle.json" \

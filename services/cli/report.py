@@ -48,8 +48,9 @@ def report(
     ],
     *,
     against: Annotated[
-        str, typer.Option(help="Results folder to compare with; for manifests also another bundle.")
-    ] = "",
+        list[str] | None,
+        typer.Option(help="Results folders to compare with, read as one; for manifests also another bundle."),
+    ] = None,
     train: Annotated[Path | None, typer.Option(help=f"Rung of the ladder: data trained on, as {_RUNG}.")] = None,
     train_dev: Annotated[Path | None, typer.Option(help=f"Rung: data held out of those, as {_RUNG}.")] = None,
     car: Annotated[
@@ -144,7 +145,7 @@ def report(
         if comparison is not None:
             from services.cli.evaluate_tables import show_comparison
 
-            show_comparison(comparison, against, ", ".join(map(str, results)))
+            show_comparison(comparison, ", ".join(against or ()), ", ".join(map(str, results)))
         if out is not None:
             output.console.print(f"report: {out}", highlight=False, soft_wrap=True)
         elif known is None:
@@ -184,19 +185,23 @@ class _Source:
             runs.append(run)
         return runs
 
-    def other(self, against: str, paths: Sequence[Path], config: RunConfig) -> Results:
-        """The run to compare with: a results folder, or another bundle on the manifests among `paths`."""
+    def other(self, against: Sequence[str], paths: Sequence[Path], config: RunConfig) -> Results:
+        """The run to compare with: results folders, or another bundle on the manifests among `paths`."""
         from asr.errors import InputError
         from asr.evaluate import Results, is_results_folder
+        from asr.evaluate.pool import pool
 
-        if is_results_folder(against):
-            return Results.read(against)
+        strange = [name for name in against if not is_results_folder(name)]
+        if not strange:
+            return pool([Results.read(name) for name in against])[0]
+        if len(against) > 1:
+            raise InputError(f"--against {strange[0]}: is no results folder; of several, each must be one")
         manifests = [path for path in paths if not is_results_folder(path)]
         if not manifests:
             raise InputError(
-                f"{against}: is no results folder of `dengar evaluate -o`, and RESULTS name no manifest to hear"
+                f"{strange[0]}: is no results folder of `dengar evaluate -o`, and RESULTS name no manifest to hear"
             )
-        run, _ = listen(against, manifests, config, self.threads)
+        run, _ = listen(strange[0], manifests, config, self.threads)
         self._note(run)
         return run
 

@@ -101,6 +101,17 @@ def test_two_runs_beside_each_other_and_the_page(tmp_path, capsys):
     assert found["overall"]["test"]["p_value"] < 0.05
 
 
+def test_both_sides_may_be_several_folders(report, tmp_path):
+    a, b = ([run(tmp_path / f"{name}-quiet", 0.4, bundle=name)] for name in "ab")
+    a.append(run(tmp_path / "a-car", 0.8, bundle="a", augmentation=CAR))
+    b.append(run(tmp_path / "b-car", 0.5, bundle="b", augmentation=CAR))
+    _, one, _ = report(*b, "--against", a[0])
+    _, both, _ = report(*b, "--against", a[0], "--against", a[1])
+    assert one["comparison"]["overall"]["wer_a"] == one["comparison"]["overall"]["wer_b"]  # in quiet they are alike
+    assert both["comparison"]["overall"]["wer_b"] < both["comparison"]["overall"]["wer_a"]
+    assert both["comparison"]["overall"]["utterances"] == 2 * one["comparison"]["overall"]["utterances"]
+
+
 def test_names_and_words_may_be_given(report, tmp_path):
     (tmp_path / "names.txt").write_text("Taylor Swift\n")
     (tmp_path / "words.txt").write_text("play\nhome\n")
@@ -135,6 +146,7 @@ def test_manifests_are_heard_first(report, tiny_bundle, tmp_path):
         (["--reference", "tiny.en"], "--reference tiny.en: write a name and a rate"),
         (["--reference", "tiny.en=13"], "a rate from 0 to 1"),
         (["--against", "gone"], "gone: is no results folder"),
+        (["--against", "OTHER", "--against", "gone"], "--against gone: is no results folder; of several"),
         (["OTHER"], "different bundles"),
         (["--names", "gone.txt"], "gone.txt: cannot be read as a list of names"),
         (["-o", "/dev/null/x/report.html"], "cannot be made a folder"),
