@@ -101,14 +101,17 @@ class _Call:
         for packet in packets:
             try:
                 await self._call.write(pb.StreamingRecognizeRequest(audio_content=packet))
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                break  # the server has ended it
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                raise self._unheard() from error  # the server has ended it
             self._sent_s += PACKET_S
         deadline = asyncio.get_running_loop().time() + HEARD_WITHIN_S
         while self._reading.done() or self._heard_s < self._sent_s - 2.0:
             if self._reading.done() or asyncio.get_running_loop().time() > deadline:
-                raise DengarError(f"the server heard {self._heard_s:.1f} s of {self._sent_s:.1f} s that a stream sent")
+                raise self._unheard()
             await asyncio.sleep(0.1)
+
+    def _unheard(self) -> DengarError:
+        return DengarError(f"the server heard {self._heard_s:.1f} s of {self._sent_s:.1f} s that a stream sent")
 
     async def _read(self) -> None:
         while (response := await self._call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
