@@ -115,6 +115,10 @@ class TrainConfig:
     """A training run; with the commit and the command it is all that reproduces one.
 
     Attributes:
+        tokens: symbols of the output, the CTC blank first. A run that starts from a model's output layer or has a
+            teacher takes that model's.
+        subwords: how many symbols to learn from the training's transcripts, made of the letters of `tokens`, all of
+            which are among them (`asr.train.subwords`); 0 for `tokens` as they are.
         max_steps: where the schedule ends.
         max_minutes: ends the schedule by the clock where that comes first; 0 for never. A run that the clock
             ended is not reproducible to the step.
@@ -137,6 +141,7 @@ class TrainConfig:
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     tokens: tuple[str, ...] = CHARACTERS
+    subwords: NonNegativeInt = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     seed: int = 1

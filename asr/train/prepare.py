@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.augment.wordless import Wordless
 from asr.corpus.manifest import AudioReader, read_manifest
-from asr.errors import ConfigError, TrainingError
+from asr.decode.types import Tokens
+from asr.errors import ConfigError, TextError, TrainingError
 from asr.train import distributed
 from asr.train.batches import Augment, Item
 from asr.train.config import TrainConfig
@@ -18,6 +19,7 @@ from asr.train.distil import Teacher
 from asr.train.held_out import hold_out, write_held_out
 from asr.train.loop import Progress, Trainer
 from asr.train.subset import hours_by_corpus, mix
+from asr.train.subwords import inherited, with_subwords
 from asr.train.validate import spread
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def prepare(
         InputError: a manifest or configuration that cannot be used.
         TrainingError: no utterance is left.
     """
+    config = inherited(config, folder)
     parts = [read_items((path,), config) for path in config.data.train]
     usable = [items for items, _ in parts]
     problems = [problem for _, part in parts for problem in part]
@@ -66,6 +69,8 @@ def prepare(
     for name, items in (("data.train", train), ("data.dev", dev)):
         if not items:
             raise TrainingError(f"{name}: no utterance is left of {len(problems)}; see {folder / 'problems.txt'}")
+    config = with_subwords(config, [item.utterance.text for item in train])
+    train, dev = _spelled(train, config), _spelled(dev, config)
     augmenter = _augmenter(config)
     reserved = augmenter.skipped_heldout if augmenter else []
     problems += [f"{name}: noise reserved for testing" for name in reserved]
@@ -91,8 +96,8 @@ def prepare(
 
 
 def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item], list[str]]:
-    """Utterances of the manifests whose text is within the tokens and whose length is within bounds."""
-    ids = {token: index for index, token in enumerate(config.tokens)}
+    """Utterances of the manifests whose text the tokens spell and whose length is within bounds."""
+    tokens = Tokens(config.tokens)
     items: list[Item] = []
     problems: list[str] = []
     for path in manifests:
@@ -101,16 +106,24 @@ def read_items(manifests: Sequence[str], config: TrainConfig) -> tuple[list[Item
         problems += [f"{problem.where}: {problem.reason}" for problem in manifest.problems]
         for utterance in manifest.utterances:
             name = reader.name(utterance)
-            unknown = sorted(set(utterance.text) - set(ids))
-            if not utterance.text:
+            try:
+                target = tuple(tokens.encode(utterance.text))
+            except TextError as error:
+                problems.append(f"{name}: {error}; run dengar data ingest first")
+                continue
+            if not target:
                 problems.append(f"{name}: has no text")
-            elif unknown:
-                problems.append(f"{name}: text holds {unknown[0]!r}, which is no token; run dengar data ingest first")
             elif utterance.duration > config.data.max_s:
                 problems.append(f"{name}: {utterance.duration:.1f} s is longer than max_s = {config.data.max_s:g}")
             else:
-                items.append(Item(reader, utterance, tuple(ids[c] for c in utterance.text)))
+                items.append(Item(reader, utterance, target))
     return items, problems
+
+
+def _spelled(items: Sequence[Item], config: TrainConfig) -> list[Item]:
+    """The same utterances in the tokens of the configuration."""
+    tokens = Tokens(config.tokens)
+    return [replace(item, target=tuple(tokens.encode(item.utterance.text))) for item in items]
 
 
 def _teacher(config: TrainConfig) -> Teacher | None:

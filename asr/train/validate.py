@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import jiwer
 import torch
 
+from asr.decode.types import Tokens
 from asr.model.acoustic import AcousticModel
 from asr.train.batches import Augment, EndlessBatches, Item, SpeechDataset, collate
 from asr.train.config import TrainConfig
@@ -83,6 +84,7 @@ def measure(
 ) -> list[Measured]:
     """Each readable utterance, whole, at the streaming chunk, greedily; with augmentation always the same draws."""
     model.eval()
+    tokens = Tokens(config.tokens)
     dataset = SpeechDataset(items, config.model.features, augment)
     plan = EndlessBatches([item.utterance.duration for item in items], config.data.batch_s, seed=0).plan(0)
     measured = []
@@ -100,7 +102,7 @@ def measure(
         losses = ctc_losses(log_probs, lengths, batch).tolist()
         rows = zip(batch.names, batch.texts, losses, log_probs.argmax(-1).cpu(), lengths.tolist(), strict=True)
         for name, text, loss, row, length in rows:
-            heard = _collapse(row[:length].tolist(), config.tokens)
+            heard = tokens.decode(_collapsed(row[:length].tolist()))
             by_word, by_character = jiwer.process_words(text, heard), jiwer.process_characters(text, heard)
             measured.append(Measured(name, loss, _errors(by_word), len(text.split()), _errors(by_character), len(text)))
     return measured
@@ -110,7 +112,6 @@ def _errors(output: jiwer.WordOutput | jiwer.CharacterOutput) -> int:
     return int(output.substitutions + output.deletions + output.insertions)
 
 
-def _collapse(ids: list[int], tokens: tuple[str, ...]) -> str:
-    """CTC's many-to-one map: repeats merged, blanks (0) removed, spaces single."""
-    kept = [b for a, b in zip([0, *ids], ids, strict=False) if b not in (a, 0)]
-    return " ".join("".join(tokens[token] for token in kept).split())
+def _collapsed(ids: list[int]) -> list[int]:
+    """CTC's many-to-one map: repeats merged, blanks (0) removed."""
+    return [b for a, b in zip([0, *ids], ids, strict=False) if b not in (a, 0)]

@@ -94,6 +94,7 @@ def _run(folder: Path) -> dict[str, Any]:
     config: TrainConfig = make_config(TrainConfig, plan["config"], str(folder / PLAN))
     started_s = time.process_time()
     trainer = prepare(config, folder).trainer
+    config = trainer.config  # with the tokens that it has learned or taken over
     dev = trainer.run()
     cpu_s = time.process_time() - started_s
     heard_s = 0.0
