@@ -5,7 +5,8 @@ Example::
     python -m asr.decode.lm_recipe experiments/lm-default.yaml --texts DIR --out work/lm/lm.bin --dev dev.jsonl
 
 The texts of all sources are pooled. Interpolating one model a source by fixed weights was measured: with more weight
-on queries it won a little on some of them and lost elsewhere, so the simpler way stays.
+on queries it won a little on some of them and lost elsewhere, so the simpler way stays. A large general model that
+somebody else estimated (`Background`) can be mixed in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import dataclasses
 import gzip
 import json
+import os
 import re
 import sys
 import zlib
@@ -22,12 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asr.corpus.manifest import read_manifest
 from asr.decode.lm import Fit, LanguageModel
-from asr.decode.lm_build import estimate, write_arpa, write_binary
+from asr.decode.lm_build import NgramModel, estimate, write_arpa, write_binary
+from asr.decode.lm_mix import mix, prune, restrict
+from asr.decode.lm_sphinx import read_sphinx
 from asr.errors import ConfigError, DengarError, InputError
 
 _SPELLED = re.compile(r"[a-z' ]+")
@@ -53,10 +58,33 @@ class Source(BaseModel):
     licence: str
 
 
+class Background(BaseModel):
+    """A general model of others, from much more text, that is mixed with the one of the recipe's sources.
+
+    Attributes:
+        name: what to call it.
+        file: a binary language model of CMU Sphinx (`asr.decode.lm_sphinx`); the path may hold environment variables.
+        weight: of the recipe's own model in the mixture (`asr.decode.lm_mix.mix`).
+        rarest: log10 of the probability below which a word of the background is left out, unless the sources have it.
+        threshold: n-grams go that make the mixture less than this much worse (`asr.decode.lm_mix.prune`).
+        licence: goes into the notice beside the model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    file: str
+    weight: float = Field(0.5, gt=0, lt=1)
+    rarest: float = -99.0
+    threshold: float = Field(0.0, ge=0)
+    licence: str
+
+
 class Recipe(BaseModel):
     """How to build a language model; `order` and `prune` as in `asr.decode.lm_build.estimate`.
 
     Attributes:
+        background: a general model to mix in, or none.
         drop: a regular expression; sentences in which it is found are left out (and counted).
         bits: of the quantised binary.
     """
@@ -64,6 +92,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[Source, ...] = Field(min_length=1)
+    background: Background | None = None
     order: int = 4
     prune: tuple[int, ...] = (0,)
     drop: str = ""
@@ -116,13 +145,38 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None, *, wi
     if dev:
         for utterance in read_manifest(dev).utterances:
             measured.setdefault(utterance.corpus or dev.stem, []).append(utterance.text)
+    training, sentences, left_out = _read(recipe, texts, measured, frozenset(without))
+    model = estimate(training, order=recipe.order, prune=recipe.prune)
+    fallbacks = model.fallbacks
+    if recipe.background:
+        model, left_out["background words"] = _with_background(model, recipe.background, frozenset(without))
+    if out.name.endswith((".arpa", ".arpa.gz")):
+        write_arpa(model, out)
+    else:
+        write_binary(model, out, bits=recipe.bits)
+    lines = [f"{source.name}: {source.licence}" for source in recipe.sources]
+    if recipe.background:
+        lines.append(f"{recipe.background.name}, a model mixed in: {recipe.background.licence}")
+    out.with_name("NOTICE").write_text("The language model was estimated from:\n\n" + "\n".join(lines) + "\n")
+    lm = LanguageModel.load(out)
+    fits = {name: lm.fit(held) for name, held in measured.items()}
+    counts = tuple(len(grams.word) for grams in model.orders)
+    return Built(counts, out.stat().st_size, sentences, left_out, fallbacks, fits)
+
+
+def _read(
+    recipe: Recipe, texts: Path, measured: dict[str, list[str]], without: frozenset[str]
+) -> tuple[list[str], dict[str, int], dict[str, int]]:
+    """The sentences to learn from, how many each source gave, and how many were left out, by reason.
+
+    What a source holds out for measuring is added to `measured`; what is measured already is left out.
+    """
     forbidden = {sentence for sentences in measured.values() for sentence in sentences}
     drop = re.compile(recipe.drop) if recipe.drop else None
-    held_out = frozenset(without)
     training: list[str] = []
-    sentences: dict[str, int] = {}
+    counts: dict[str, int] = {}
     left_out = {"dev sentence": 0, "dropped by pattern": 0, "not in a-z ' and space": 0}
-    left_out |= {"holds a held-out word": 0} if held_out else {}
+    left_out |= {"holds a held-out word": 0} if without else {}
     for source in recipe.sources:
         before = len(training)
         for sentence in read_source(source, texts):
@@ -130,7 +184,7 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None, *, wi
                 left_out["not in a-z ' and space"] += 1
             elif drop and drop.search(sentence):
                 left_out["dropped by pattern"] += 1
-            elif held_out and not held_out.isdisjoint(bare_words(sentence)):
+            elif without and not without.isdisjoint(bare_words(sentence)):
                 left_out["holds a held-out word"] += 1
             elif source.held_out and zlib.crc32(sentence.encode()) % source.held_out == 0:
                 measured.setdefault(source.name, []).append(sentence)
@@ -138,18 +192,22 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None, *, wi
                 left_out["dev sentence"] += 1
             else:
                 training.append(sentence)
-        sentences[source.name] = len(training) - before
-    model = estimate(training, order=recipe.order, prune=recipe.prune)
-    if out.name.endswith((".arpa", ".arpa.gz")):
-        write_arpa(model, out)
-    else:
-        write_binary(model, out, bits=recipe.bits)
-    lines = [f"{source.name}: {source.licence}" for source in recipe.sources]
-    out.with_name("NOTICE").write_text("The language model was estimated from:\n\n" + "\n".join(lines) + "\n")
-    lm = LanguageModel.load(out)
-    fits = {name: lm.fit(held) for name, held in measured.items()}
-    counts = tuple(len(grams.word) for grams in model.orders)
-    return Built(counts, out.stat().st_size, sentences, left_out, model.fallbacks, fits)
+        counts[source.name] = len(training) - before
+    return training, counts, left_out
+
+
+def _with_background(own: NgramModel, background: Background, without: Collection[str]) -> tuple[NgramModel, int]:
+    """The mixture, pruned, and how many words of the background were left out: rare ones, such as cannot be spelled."""
+    general = read_sphinx(os.path.expandvars(background.file))
+    known = set(own.words)
+    probabilities = general.orders[0].log10_prob.tolist()
+    keep = [
+        bool(_SPELLED.fullmatch(word))
+        and (word in known or (probability >= background.rarest and word.removesuffix("'s") not in without))
+        for word, probability in zip(general.words, probabilities, strict=True)
+    ]
+    mixed = mix(own, restrict(general, np.array(keep)), background.weight)
+    return prune(mixed, background.threshold), len(keep) - sum(keep)
 
 
 def bare_words(sentence: str) -> set[str]:

@@ -1,11 +1,13 @@
 import gzip
 import json
 import zlib
+from pathlib import Path
 
 import pytest
 
 from asr.decode import LanguageModel
 from asr.decode.lm_recipe import Recipe, build, main
+from asr.decode.lm_sphinx import read_sphinx
 from asr.errors import ConfigError
 
 RECIPE = """
@@ -98,3 +100,39 @@ def test_sentences_with_held_out_words_and_their_possessives_are_left_out(texts)
     lm = LanguageModel.load(folder / "lm.arpa")
     assert "folks" in lm
     assert not {"time", "time's", "folk"} & set(lm.words)
+
+
+def test_a_background_model_brings_its_words(texts, capsys, monkeypatch):
+    folder, _ = texts
+    packed = (Path(__file__).parent / "data" / "lm_sphinx.bin.gz").read_bytes()
+    (folder / "general.bin").write_bytes(gzip.decompress(packed))
+    monkeypatch.setenv("GENERAL", str(folder / "general.bin"))
+    background = "background: {name: general, file: $GENERAL, weight: 0.6, rarest: -2.5, licence: BSD}\n"
+    (folder / "recipe.yaml").write_text(RECIPE + background)
+    arguments = [str(folder / "recipe.yaml"), "--texts", str(folder), "--out", str(folder / "lm.arpa")]
+    assert main(arguments) == 0
+    lm = LanguageModel.load(folder / "lm.arpa")
+    general = read_sphinx(folder / "general.bin")
+    probabilities = dict(zip(general.words, general.orders[0].log10_prob.tolist(), strict=True))
+    common = {word for word, p in probabilities.items() if p >= -2.5 and word.isalpha()}
+    rare = {word for word, p in probabilities.items() if p < -2.5} - {"music", "play"}
+    assert common
+    assert rare
+    assert common | {"once", "music"} <= set(lm.words)
+    assert not rare & set(lm.words)
+    left_out = json.loads(capsys.readouterr().out)["left_out"]["background words"]
+    assert left_out >= len(rare)
+    assert "general, a model mixed in: BSD" in (folder / "NOTICE").read_text()
+
+    without = build(Recipe.load(folder / "recipe.yaml"), folder, folder / "other.arpa", without=["weather"])
+    assert "weather" in lm
+    assert "weather" not in LanguageModel.load(folder / "other.arpa")
+    assert without.left_out["background words"] == left_out + 1
+
+
+def test_a_background_model_that_is_not_there_is_one_line(texts, capsys):
+    folder, _ = texts
+    (folder / "recipe.yaml").write_text(RECIPE + "background: {name: general, file: $NOWHERE/lm.bin, licence: BSD}\n")
+    arguments = [str(folder / "recipe.yaml"), "--texts", str(folder), "--out", str(folder / "lm.arpa")]
+    assert main(arguments) == 2
+    assert "$NOWHERE/lm.bin: cannot be read" in capsys.readouterr().err
