@@ -25,7 +25,7 @@ _OUTPUT = "head.output.weight"
 def learn_subwords(texts: Sequence[str], characters: Sequence[str], size: int) -> tuple[str, ...]:
     """Symbols learned by byte-pair encoding (Sennrich et al. 2016), as SentencePiece does it; from its input alone.
 
-    Of SentencePiece's two methods, longest symbols of this one spell a text in fewer.
+    SentencePiece's other method also gives probabilities, which a spelling by the longest symbols has no use for.
 
     Args:
         texts: to learn from, in the characters.
