@@ -284,7 +284,9 @@ def test_early_stop_and_mlflow(corpus: Path, tmp_path: Path) -> None:
     [
         ({"max_stepz": 3}, "max_stepz"),
         ({"max_steps": -1}, "max_steps"),
-        ({"tokens": ["<blank>", "z"]}, "no utterance is left"),
+        ({"tokens": ["<blank>", "z"]}, "no symbol separates words"),
+        ({"tokens": ["<blank>", " ", "z"]}, "no utterance is left"),
+        ({"subwords": 500}, "40 training texts do not give 500"),
     ],
 )
 def test_bad_configurations_are_one_clear_line(corpus: Path, tmp_path: Path, capsys, change, message) -> None:

@@ -36,7 +36,7 @@ def write(folder: Path, **changes) -> Path:
     config = {
         "name": "tiny",
         "base": base,
-        "trials": [{"name": "first"}, {"name": "second", "set": {"optimizer.lr": 0.01}}],
+        "trials": [{"name": "first"}, {"name": "second", "set": {"subwords": 40}}],
         "evaluate": {"quiet": {"manifests": [str(corpus)], "utterances": 4}},
         **changes,
     }
