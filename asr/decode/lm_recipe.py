@@ -140,6 +140,9 @@ def build(recipe: Recipe, texts: Path, out: Path, dev: Path | None = None, *, wi
         dev: a manifest whose transcripts are measured too; sentences of it in the sources are left out.
         without: words that the model shall not know: every sentence in which one stands, or its possessive, is left
             out (and counted).
+
+    Raises:
+        ConfigError, InputError: a source or the background that is not there or cannot be read, or no text.
     """
     measured: dict[str, list[str]] = {}
     if dev:
@@ -198,7 +201,10 @@ def _read(
 
 def _with_background(own: NgramModel, background: Background, without: Collection[str]) -> tuple[NgramModel, int]:
     """The mixture, pruned, and how many words of the background were left out: rare ones, such as cannot be spelled."""
-    general = read_sphinx(os.path.expandvars(background.file))
+    file = os.path.expandvars(background.file)
+    if "$" in file:
+        raise ConfigError(f"background: {background.file} needs an environment variable that is not set, to its model")
+    general = read_sphinx(file)
     known = set(own.words)
     probabilities = general.orders[0].log10_prob.tolist()
     keep = [

@@ -18,7 +18,10 @@ def bench_words(
         list[Path], typer.Option("--train", help="Manifest that the acoustic model was trained on; may be repeated.")
     ],
     texts: Annotated[Path, typer.Option(help="Folder of the language model's texts.")],
-    recipe: Annotated[Path | None, typer.Option(help="Of it; default: experiments/lm-default.yaml.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Of it; default: experiments/lm-default.yaml, which needs $DENGAR_BACKGROUND_LM."),
+    ] = None,
     grammar: Annotated[
         list[Path] | None,
         typer.Option("--grammar", help="Queries that were spoken for training; default: voice-search.yaml."),

@@ -132,7 +132,10 @@ def test_a_background_model_brings_its_words(texts, capsys, monkeypatch):
 
 def test_a_background_model_that_is_not_there_is_one_line(texts, capsys):
     folder, _ = texts
-    (folder / "recipe.yaml").write_text(RECIPE + "background: {name: general, file: $NOWHERE/lm.bin, licence: BSD}\n")
     arguments = [str(folder / "recipe.yaml"), "--texts", str(folder), "--out", str(folder / "lm.arpa")]
-    assert main(arguments) == 2
-    assert "$NOWHERE/lm.bin: cannot be read" in capsys.readouterr().err
+    for file, expected in (("nowhere/lm.bin", "cannot be read"), ("$NOWHERE/lm.bin", "needs an environment variable")):
+        background = f"background: {{name: general, file: {file}, licence: BSD}}\n"
+        (folder / "recipe.yaml").write_text(RECIPE + background)
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert f"{file}: {expected}" in error or f"{file} {expected}" in error
