@@ -17,7 +17,7 @@ $(READY): requirements.lock pyproject.toml tools/setup.sh docs/examples/node/pac
 
 setup: $(READY) ## the environment in .venv: Debian packages, torch, the lock file, voices
 
-demo: $(READY) ## the whole cycle on real input, in about 20 minutes
+demo: $(READY) ## the whole cycle on real input, in about 16 minutes
 	@$(RUN)/dengar demo
 
 test: $(READY) ## the test suite, in parallel, with coverage
