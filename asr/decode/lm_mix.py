@@ -107,7 +107,7 @@ def mix(first: NgramModel, second: NgramModel, weight: float) -> NgramModel:
     sets: list[Ints] = []
     for n in range(1, max(len(first.orders), len(second.orders)) + 1):
         held = [grams[n - 1] for grams in spelled if len(grams) >= n]
-        sets.append(np.unique(np.concatenate(held), axis=0) if n == 1 else _union(held, len(vocabulary)))
+        sets.append(_union(held, len(vocabulary)))
     probabilities = [
         weight * np.exp(parts[0].log_probs(grams)) + (1 - weight) * np.exp(parts[1].log_probs(grams)) for grams in sets
     ]

@@ -116,9 +116,7 @@ def _model(words: list[str], orders: list[tuple[list[Ints], Floats, Floats]]) ->
             grams.append(Grams(np.zeros(len(vocabulary), np.int64), np.arange(len(vocabulary)), log_prob, log_backoff))
             keys = np.arange(len(vocabulary))
             continue
-        history = columns[0]
-        before: Ints = keys
-        history = columns[0] if n == 2 else _find(before, columns[0] * len(vocabulary) + columns[1])
+        history = columns[0] if n == 2 else _find(keys, columns[0] * len(vocabulary) + columns[1])
         reachable = history >= 0
         key = history * len(vocabulary) + columns[-1]
         sorted_rows = np.flatnonzero(reachable)[np.argsort(key[reachable], kind="stable")]

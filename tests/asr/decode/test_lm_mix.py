@@ -29,14 +29,12 @@ def after(lm, state):
     return words | {"</s>": math.exp(lm.end(state))}
 
 
-def distribution(lm, context):
-    """As `after`, at the beginning of a sentence that goes on with a context."""
-    state = lm.start()
+def distribution(lm, context, *, begins=True):
+    """As `after`, behind a context that begins the sentence, or stands somewhere in it."""
+    state = lm.start() if begins else lm.empty()
     for word in context:
         _, state = lm.score(state, word)
-    return {word: math.exp(lm.score(state, word)[0]) for word in [*lm.words, "<unk>"]} | {
-        "</s>": math.exp(lm.end(state))
-    }
+    return after(lm, state)
 
 
 def spelled(model):
@@ -78,28 +76,18 @@ def test_pruning_takes_what_is_missed_least(tmp_path):
         *history, word = gram
         if history[0] == "<s>":
             continue  # its probability as a whole is not in the model
-        full = conditional(lm, history)
-        lower = conditional(lm, history[1:])
+        full = distribution(lm, history, begins=False)
+        lower = distribution(lm, history[1:], begins=False)
         explicit = {other[2] for other in grams[2] if list(other[:2]) == history} - {word}
         spread = (1 - sum(full[w] for w in explicit)) / (1 - sum(lower[w] for w in explicit))
         without = {w: full[w] if w in explicit else spread * lower[w] for w in full}
         divergence = sum(p * math.log(p / without[w]) for w, p in full.items())
-        weight = alone[history[0]] * conditional(lm, history[:1])[history[1]]
+        weight = alone[history[0]] * distribution(lm, history[:1], begins=False)[history[1]]
         loss = math.expm1(weight * divergence)
         if abs(loss - threshold) > 0.02 * threshold:
             assert (gram in kept) == (loss >= threshold), gram
             judged += 1
     assert judged > 100
-
-
-def conditional(lm, context):
-    """As `distribution`, but after words in the middle of a sentence."""
-    state = lm.empty()
-    for word in context:
-        _, state = lm.score(state, word)
-    return {word: math.exp(lm.score(state, word)[0]) for word in [*lm.words, "<unk>"]} | {
-        "</s>": math.exp(lm.end(state))
-    }
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-5, 1e-3, 1.0])
